@@ -1,0 +1,1 @@
+"""The serving program: answers which skill a task needs, if any."""

@@ -1,0 +1,94 @@
+"""Builds the serving process: settings in, a FastAPI application out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from app import http_errors
+from app.api import catalogues, health, route, skills
+from app.api.dependencies import Parts
+from app.api.limits import BodyLimit
+from app.routing.follower import Follower
+from app.routing.ledger import Ledger
+from app.routing.router import Router
+from app.settings import AppSettings
+from core.background import BACKGROUND_QUERIES
+from core.db import ledger_url, open_database
+from core.embedding import load_embedder
+from core.retrieval.generation import Generation
+from reranker.overlap import OverlapReranker
+from reranker.policy import load_policy
+
+
+@asynccontextmanager
+async def open_parts(settings: AppSettings) -> AsyncIterator[Parts]:
+    """The process's long-lived objects, started and at the end stopped in order.
+
+    Raises LoadstarError with what to do where a model, the database or the generation is not
+    usable.
+    """
+    embedder = load_embedder(settings.encoder, threads=settings.threads)
+    policy = load_policy(settings.policy_file)
+    background = embedder.embed(BACKGROUND_QUERIES)
+    engine = await open_database(settings.catalogue_url, create=True)
+    ledger_engine = await open_database(ledger_url(settings.catalogue_url), create=True)
+    executor = ThreadPoolExecutor(max_workers=settings.threads + 2, thread_name_prefix="route")
+    ledger = Ledger(
+        ledger_engine,
+        keep=settings.ledger_task,
+        days=settings.ledger_days,
+        timeout_s=settings.ledger_timeout_s,
+    )
+    follower = Follower(
+        engine,
+        Generation.empty(embedder.space, background),
+        settings.generations_dir,
+        executor,
+        poll_s=settings.feed_poll_s,
+        gpu=settings.use_gpu,
+        rank_bm25=settings.lexical_backend == "rank_bm25",
+    )
+    router = Router(
+        settings=settings,
+        engine=engine,
+        follower=follower,
+        embedder=embedder,
+        reranker=OverlapReranker(),
+        policy=policy,
+        ledger=ledger,
+        executor=executor,
+    )
+    try:
+        await follower.start()
+        await ledger.start()
+        yield Parts(engine=engine, follower=follower, router=router)
+    finally:
+        await ledger.stop()
+        await follower.stop()
+        executor.shutdown(cancel_futures=True)
+        await ledger_engine.dispose()
+        await engine.dispose()
+
+
+def create_app(parts: Parts) -> FastAPI:
+    """The application over opened parts."""
+    app = FastAPI(
+        title="Loadstar",
+        version="1",
+        summary="The skill router that knows when not to load",
+    )
+    app.state.parts = parts
+    app.add_middleware(BodyLimit)
+    add_resources(app)
+    http_errors.install(app)
+    return app
+
+
+def add_resources(app: FastAPI) -> None:
+    """Every path that the application answers."""
+    for resource in (route, skills, catalogues, health):
+        app.include_router(resource.router)

@@ -1,0 +1,130 @@
+"""The answer of a route, put together from ranked skills and their probabilities; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.routing.contract import NotLoaded, RoutedSkill, RouteRequest, Scores, Tokens, Twin
+from app.routing.select import snippet
+from core.types import Decision, Scored, SkillVersion, Verdict
+from reranker.decision import DecisionFeatures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A ranked skill with the probability that it helps, and the features that gave it."""
+
+    scored: Scored
+    p_useful: float
+    features: DecisionFeatures
+
+
+def divide(
+    judged: Sequence[Judged], decision: Decision, request: RouteRequest, threshold: float
+) -> tuple[list[RoutedSkill], list[NotLoaded]]:
+    """The skills to offer and the near misses with their reasons, both in rank order."""
+    offered: list[RoutedSkill] = []
+    near_misses: list[NotLoaded] = []
+    spent = 0
+    loaded = set(request.context.loaded)
+    for each in judged:
+        version = each.scored.version
+        reason = _reason_not_to_load(each, decision, threshold, loaded)
+        if reason is None and _over(request.token_budget, spent + version.tokens.body):
+            reason = "over_budget"
+        if reason is None:
+            spent += version.tokens.body
+            offered.append(_routed(each, request.include))
+        else:
+            near_misses.append(NotLoaded(**dict(_routed(each, "none")), reason=reason))
+    return offered, near_misses
+
+
+def _reason_not_to_load(
+    judged: Judged, decision: Decision, threshold: float, loaded: Set[str]
+) -> str | None:
+    if decision.verdict is Verdict.NONE:
+        return "decision_none"
+    if judged.scored.version.skill_id in loaded:
+        return "already_loaded"
+    if judged.p_useful < threshold:
+        return "not_useful_enough"
+    return None
+
+
+def _over(budget: int | None, tokens: int) -> bool:
+    return budget is not None and tokens > budget
+
+
+def _routed(judged: Judged, include: str) -> RoutedSkill:
+    scored, version = judged.scored, judged.scored.version
+    section, text = snippet(scored)
+    return RoutedSkill(
+        id=version.skill_id,
+        catalogue=version.catalogue,
+        path=version.path,
+        name=version.name,
+        description=version.description,
+        version=version.declared_version,
+        digest=version.digest,
+        uri=content_uri(version),
+        p_useful=round(judged.p_useful, 4),
+        scores=Scores(
+            lexical=scored.arm_scores.get("lexical"),
+            dense=scored.arm_scores.get("dense"),
+            fused=scored.fused,
+            rerank=scored.rerank,
+            final=scored.score,
+        ),
+        exact_name=scored.exact_name,
+        section=section,
+        snippet=text,
+        tokens=Tokens(
+            routing=version.tokens.routing, body=version.tokens.body, files=version.tokens.files
+        ),
+        trust=version.trust.name.lower(),
+        licence=version.licence,
+        language=version.language,
+        twins=[
+            Twin(id=twin.skill_id, catalogue=twin.catalogue, path=twin.path)
+            for twin in scored.twins
+        ],
+        content=_content(version, include),
+    )
+
+
+def content_uri(version: SkillVersion) -> str:
+    """The path on this server of the version's SKILL.md."""
+    return f"/v1/skills/{version.skill_id}/versions/{version.digest}/content"
+
+
+def _content(version: SkillVersion, include: str) -> str | None:
+    match include:
+        case "routing":
+            return f"{version.name}\n{version.description}"
+        case "body":
+            return version.body
+        case _:
+            return None
+
+
+def explanation(judged: Sequence[Judged], background: NDArray[np.float32]) -> dict[str, object]:
+    """The decision features of each skill by id, and the background they are relative to."""
+    return {
+        "background": {
+            "mean": round(float(background.mean()), 4),
+            "spread": round(float(background.std()), 4),
+        },
+        "features": {
+            each.scored.version.skill_id: {
+                "dense_lift": round(each.features.dense_lift, 4),
+                "coverage": round(each.features.coverage, 4),
+                "agreement": each.features.agreement,
+            }
+            for each in judged
+        },
+    }

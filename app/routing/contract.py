@@ -1,0 +1,162 @@
+"""The request and the answer of /route, version 1."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from core.types import Filters, Trust
+
+MAX_TASK_CHARS = 20_000
+MAX_K = 50
+
+Task = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TASK_CHARS)
+]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300)]
+Names = Annotated[list[Name], Field(max_length=100)]
+
+
+class Strict(BaseModel):
+    """A request part: an unknown field is an error, so that a typing mistake is never silent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TrustName(StrEnum):
+    """The trust tiers that a filter may name."""
+
+    UNREVIEWED = "unreviewed"
+    SCREENED = "screened"
+    REVIEWED = "reviewed"
+    PINNED = "pinned"
+
+
+class RouteFilters(Strict):
+    """What the request may see; an empty list means no restriction."""
+
+    catalogues: Names = Field(default=[], description="`owner/name` of the catalogues to search")
+    licences: Names = Field(default=[], description="SPDX ids; a skill must carry one of them")
+    languages: Names = Field(default=[], description="ISO 639-1 codes; a skill must be in one")
+    tags: Names = Field(default=[], description="a skill must carry every one")
+    trust_floor: TrustName = Field(
+        default=TrustName.UNREVIEWED, description="the lowest trust tier that may be routed"
+    )
+
+    def to_filters(self) -> Filters:
+        """The same as the index takes it."""
+        return Filters(
+            catalogues=tuple(self.catalogues),
+            licences=tuple(self.licences),
+            languages=tuple(self.languages),
+            tags=tuple(tag.casefold() for tag in self.tags),
+            trust_floor=Trust[self.trust_floor.name],
+        )
+
+
+class RouteContext(Strict):
+    """What the agent knows beside the task."""
+
+    messages: Annotated[
+        list[Annotated[str, StringConstraints(max_length=MAX_TASK_CHARS)]], Field(max_length=20)
+    ] = Field(default=[], description="recent messages, oldest first; searched after the task")
+    tools: Names = Field(default=[], description="tools at hand; kept in the ledger")
+    platform: Name | None = Field(default=None, description="kept in the ledger")
+    loaded: Names = Field(default=[], description="ids of skills already loaded: not offered again")
+
+
+class RouteRequest(Strict):
+    """A task, and what may be offered for it."""
+
+    task: Task = Field(description="what the agent has to do, in its user's words")
+    context: RouteContext = RouteContext()
+    k: int = Field(default=5, ge=1, le=MAX_K, description="how many skills to answer with at most")
+    token_budget: int | None = Field(
+        default=None, ge=1, description="most body tokens that all loaded skills may cost together"
+    )
+    filters: RouteFilters = RouteFilters()
+    max_false_load: float | None = Field(
+        default=None, gt=0, le=1, description="the share of needless loads that is tolerable"
+    )
+    explain: bool = Field(default=False, description="add the decision's features and settings")
+    include: Literal["none", "routing", "body"] = Field(
+        default="none", description="how much content to send with each offered skill"
+    )
+
+
+class Tokens(BaseModel):
+    """Cost of each disclosure level, in the encoder's tokens."""
+
+    routing: int
+    body: int
+    files: int
+
+
+class Scores(BaseModel):
+    """Raw score of each stage; null where a stage did not see the skill."""
+
+    lexical: float | None
+    dense: float | None
+    fused: float
+    rerank: float | None
+    final: float
+
+
+class Twin(BaseModel):
+    """A skill with the same or nearly the same body."""
+
+    id: str
+    catalogue: str
+    path: str
+
+
+class RoutedSkill(BaseModel):
+    """One skill in the answer."""
+
+    id: str
+    catalogue: str
+    path: str
+    name: str
+    description: str
+    version: str | None = Field(description="the version that the skill itself declares")
+    digest: str
+    uri: str = Field(description="where its content is, on this server")
+    p_useful: float = Field(description="probability that this skill helps with the task")
+    scores: Scores
+    exact_name: bool = Field(description="the task names this skill, and no other has the name")
+    section: str = Field(description="heading of the section that matched best")
+    snippet: str
+    tokens: Tokens
+    trust: str
+    licence: str | None
+    language: str
+    twins: list[Twin]
+    content: str | None = Field(default=None, description="as asked for with `include`")
+
+
+class NotLoaded(RoutedSkill):
+    """A near miss and why it is not offered."""
+
+    reason: str
+
+
+class RouteAnswer(BaseModel):
+    """The verdict, the skills worth their tokens, and what it rests on."""
+
+    route_id: str
+    decision: Literal["load", "consider", "none"]
+    reason: str
+    confidence: float = Field(description="P(a skill here helps)")
+    calibration: str = Field(description="the rows it rests on, or `uncalibrated`")
+    skills: list[RoutedSkill]
+    not_loaded: list[NotLoaded]
+    scored_by: str
+    policy: str
+    models: dict[str, str]
+    generation: str
+    seq: int
+    recorded: bool = Field(description="false where the ledger could not commit in time")
+    timings_ms: dict[str, float]
+    explain: dict[str, Any] | None = None

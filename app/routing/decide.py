@@ -1,0 +1,73 @@
+"""Verdict and reason codes from the probabilities; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core.types import Decision, Verdict
+from reranker.policy import Policy
+
+# Every reason code that an answer may carry, and what it means. Documented in docs/api.md.
+DECISION_REASONS = {
+    "clear_match": "one skill clearly fits",
+    "several_match": "several skills fit about equally well",
+    "exact_name": "the task names a skill, and it fits",
+    "near_miss": "a skill may help, but not clearly",
+    "nothing_near": "no skill here comes near the task",
+    "nothing_visible": "the filters leave no skill to choose from",
+    "no_words": "the task holds nothing that could be searched for",
+}
+
+NOT_LOADED_REASONS = {
+    "decision_none": "the decision is none: nothing is offered",
+    "not_useful_enough": "its own probability lies below the threshold",
+    "over_budget": "the token budget is spent on better skills",
+    "already_loaded": "the agent says that it has this skill",
+}
+
+# Two skills whose probabilities differ by less than this cannot be told apart.
+SAME = 0.02
+
+
+def decide(
+    probabilities: Sequence[float],
+    policy: Policy,
+    *,
+    named: bool = False,
+    visible: bool = True,
+    searchable: bool = True,
+    max_false_load: float | None = None,
+) -> Decision:
+    """The verdict for skills in rank order, each with its probability of helping.
+
+    `max_false_load` only ever raises the bar for `load`: without a calibrated policy it is no
+    promise, and the answer's `calibration` says so.
+    """
+    confidence = max(probabilities, default=0.0)
+    verdict, reason = _judge(probabilities, policy, named, max_false_load)
+    if not visible:
+        verdict, reason = Verdict.NONE, "nothing_visible"
+    elif not searchable:
+        verdict, reason = Verdict.NONE, "no_words"
+    return Decision(
+        verdict=verdict, reason=reason, confidence=confidence, calibration=policy.calibration
+    )
+
+
+def load_threshold(policy: Policy, max_false_load: float | None) -> float:
+    """The probability from which a skill is loaded; never lower for a smaller tolerance."""
+    return policy.load if max_false_load is None else max(policy.load, 1 - max_false_load)
+
+
+def _judge(
+    probabilities: Sequence[float], policy: Policy, named: bool, max_false_load: float | None
+) -> tuple[Verdict, str]:
+    best = max(probabilities, default=0.0)
+    if best < policy.consider:
+        return Verdict.NONE, "nothing_near"
+    if best < load_threshold(policy, max_false_load):
+        return Verdict.CONSIDER, "near_miss"
+    if named:
+        return Verdict.LOAD, "exact_name"
+    equals = sum(best - p < SAME for p in probabilities)
+    return Verdict.LOAD, "several_match" if equals > 1 else "clear_match"

@@ -1,0 +1,338 @@
+"""THE STORY of POST /route: embed, search, fuse, rerank, select, decide, record, answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.routing import answer
+from app.routing.answer import Judged
+from app.routing.contract import RouteAnswer, RouteRequest
+from app.routing.decide import decide, load_threshold
+from app.routing.follower import Follower
+from app.routing.ledger import Ledger
+from app.routing.select import collapse_twins, order
+from app.settings import AppSettings
+from core import store
+from core.db import read
+from core.embedding import Embedder
+from core.errors import DeadlineError, InvalidFilterError, OverloadedError
+from core.retrieval.arms import LexicalResult, dense
+from core.retrieval.fuse import fuse
+from core.retrieval.lexical import analyse
+from core.retrieval.view import View
+from core.telemetry import IN_FLIGHT, ROUTES, STAGE_SECONDS
+from core.text import query_text
+from core.types import ArmHit, Candidate, Decision, Filters, Scored, SkillVersion, Verdict
+from reranker.decision import DecisionFeatures, coverage, dense_lift, probability
+from reranker.overlap import BODY_CHARS, Document, Reranker
+from reranker.policy import Policy
+
+Result = TypeVar("Result")
+
+# What a user wrote is kept under the ledger's own rule, or not at all.
+_UNRECORDED: dict[str, bool | set[str]] = {"task": True, "context": {"messages"}}
+
+# A skill that both arms put among their first few is one they agree on.
+AGREED_PLACES = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What the first stage hands to the second."""
+
+    view: View
+    seq: int
+    filters: Filters
+    dense: Sequence[ArmHit]
+    lexical: LexicalResult
+    candidates: Sequence[Candidate]
+    named: frozenset[int]
+
+
+@dataclass(slots=True)
+class Timings:
+    """Milliseconds by stage, as the answer and the metrics report them."""
+
+    ms: dict[str, float] = field(default_factory=dict)
+
+    def keep(self, stage: str, started: float) -> None:
+        """Note the time since `started` (of time.perf_counter) under `stage`."""
+        seconds = time.perf_counter() - started
+        self.ms[stage] = round(seconds * 1000, 3)
+        STAGE_SECONDS.labels(stage).observe(seconds)
+
+
+class Router:
+    """Answers routes over the follower's view; one instance serves a process."""
+
+    def __init__(
+        self,
+        *,
+        settings: AppSettings,
+        engine: AsyncEngine,
+        follower: Follower,
+        embedder: Embedder,
+        reranker: Reranker,
+        policy: Policy,
+        ledger: Ledger,
+        executor: Executor,
+    ) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._follower = follower
+        self._embedder = embedder
+        self._reranker = reranker
+        self._policy = policy
+        self._ledger = ledger
+        self._executor = executor
+        self._in_flight = 0
+
+    async def route(self, request: RouteRequest) -> RouteAnswer:
+        """Answer one request and record it.
+
+        Raises InvalidFilterError, OverloadedError, DeadlineError.
+        """
+        async with self._admitted():
+            started, timings = time.perf_counter(), Timings()
+            found = await self._search(request, timings)
+            versions = await self._read_back(found, request.k, timings)
+            ranked = await self._rank(request.task, found, versions, timings)
+            judged = await self._judge(ranked[: request.k], found, timings)
+            decision = self._decide(judged, found, request)
+            reply = self._compose(request, judged, decision, found)
+            recorded = await self._record(request, reply, timings)
+            timings.keep("total", started)
+            ROUTES.labels(reply.decision, reply.reason).inc()
+            return reply.model_copy(update={"recorded": recorded, "timings_ms": timings.ms})
+
+    @asynccontextmanager
+    async def _admitted(self) -> AsyncIterator[None]:
+        """Let in at most `max_in_flight` routes, none for longer than `route_timeout_s`."""
+        if self._in_flight >= self._settings.max_in_flight:
+            raise OverloadedError(
+                f"{self._in_flight} routes are under way; try again.", retry_after_s=1
+            )
+        self._in_flight += 1
+        IN_FLIGHT.set(self._in_flight)
+        try:
+            async with asyncio.timeout(self._settings.route_timeout_s):
+                yield
+        except TimeoutError as error:
+            raise DeadlineError(
+                f"The route took longer than {self._settings.route_timeout_s:g} s; try again."
+            ) from error
+        finally:
+            self._in_flight -= 1
+            IN_FLIGHT.set(self._in_flight)
+
+    async def _search(self, request: RouteRequest, timings: Timings) -> Found:
+        """Both arms side by side over one view, then their fusion."""
+        view, seq, arm = self._follower.view, self._follower.seq, self._follower.lexical
+        filters = _checked(request.filters.to_filters(), view)
+        text = query_text(request.task, request.context.messages)
+        depth = self._settings.candidates
+
+        def by_meaning() -> list[ArmHit]:
+            started = time.perf_counter()
+            vector = self._embedder.embed([text])[0]
+            timings.keep("embed", started)
+            started = time.perf_counter()
+            hits = dense(view, vector, filters, depth, threads=1)
+            timings.keep("dense", started)
+            return hits
+
+        def by_words() -> LexicalResult:
+            started = time.perf_counter()
+            result = arm.search(view, text, filters, depth)
+            timings.keep("lexical", started)
+            return result
+
+        def by_name() -> list[int]:
+            return view.mentioned(request.task, filters)
+
+        similar, worded, named = await asyncio.gather(
+            self._run(by_meaning), self._run(by_words), self._run(by_name)
+        )
+        started = time.perf_counter()
+        hits = {"dense": similar, "lexical": worded.hits}
+        fused = fuse(hits, self._policy.arm_weights, 2 * depth)
+        found = Found(
+            view=view,
+            seq=seq,
+            filters=filters,
+            dense=similar,
+            lexical=worded,
+            candidates=_named_first(fused, named),
+            named=frozenset(named),
+        )
+        timings.keep("fuse", started)
+        return found
+
+    async def _read_back(
+        self, found: Found, k: int, timings: Timings
+    ) -> Mapping[int, SkillVersion]:
+        """The candidates that are reranked; twice `k`, since twins collapse."""
+        started = time.perf_counter()
+        depth = max(self._settings.rerank_depth, 2 * k)
+        rows = [candidate.row for candidate in found.candidates[:depth]]
+        async with read(self._engine) as connection:
+            versions = await store.versions(connection, rows)
+        timings.keep("read_back", started)
+        return versions
+
+    async def _rank(
+        self, task: str, found: Found, versions: Mapping[int, SkillVersion], timings: Timings
+    ) -> list[Scored]:
+        """Reranked, ordered, twins collapsed."""
+        started = time.perf_counter()
+        documents = [_document(version) for version in versions.values()]
+        scores = await self._run(self._reranker.score, task, documents)
+        ranked = order(
+            found.candidates,
+            versions,
+            dict(zip(versions, scores, strict=True)),
+            rerank_weight=self._policy.rerank_weight,
+            named=found.named,
+        )
+        collapsed = collapse_twins(ranked)
+        timings.keep("rerank", started)
+        return collapsed
+
+    async def _judge(
+        self, ranked: Sequence[Scored], found: Found, timings: Timings
+    ) -> list[Judged]:
+        """Each skill's features and its probability of helping, on the reranker's own scale."""
+        started = time.perf_counter()
+        weights = self._policy.scales[self._reranker.name]
+        features = await self._run(_features, ranked, found)
+        judged = [
+            Judged(scored=scored, features=each, p_useful=probability(each, weights))
+            for scored, each in zip(ranked, features, strict=True)
+        ]
+        timings.keep("decide", started)
+        return judged
+
+    def _decide(self, judged: Sequence[Judged], found: Found, request: RouteRequest) -> Decision:
+        return decide(
+            [each.p_useful for each in judged],
+            self._policy,
+            named=any(each.scored.exact_name for each in judged[:1]),
+            visible=found.view.count(found.filters) > 0,
+            searchable=bool(found.lexical.idf),
+            max_false_load=request.max_false_load,
+        )
+
+    def _compose(
+        self,
+        request: RouteRequest,
+        judged: Sequence[Judged],
+        decision: Decision,
+        found: Found,
+    ) -> RouteAnswer:
+        bar = (
+            self._policy.consider
+            if decision.verdict is Verdict.CONSIDER
+            else load_threshold(self._policy, request.max_false_load)
+        )
+        offered, near_misses = answer.divide(judged, decision, request, bar)
+        background = found.view.background(found.filters)
+        return RouteAnswer(
+            route_id=f"rte_{uuid.uuid4().hex}",
+            decision=decision.verdict.value,
+            reason=decision.reason,
+            confidence=round(decision.confidence, 4),
+            calibration=decision.calibration,
+            skills=offered,
+            not_loaded=near_misses,
+            scored_by=self._reranker.name,
+            policy=self._policy.id,
+            models={"encoder": self._embedder.space.id, "reranker": self._reranker.name},
+            generation=found.view.generation.id,
+            seq=found.seq,
+            recorded=False,
+            timings_ms={},
+            explain=answer.explanation(judged, background) if request.explain else None,
+        )
+
+    async def _record(self, request: RouteRequest, reply: RouteAnswer, timings: Timings) -> bool:
+        started = time.perf_counter()
+        recorded = await self._ledger.record(
+            request.task,
+            {
+                "route_id": reply.route_id,
+                "at": datetime.now(UTC),
+                "request": request.model_dump(mode="json", exclude=_UNRECORDED),
+                "decision": reply.decision,
+                "reason": reply.reason,
+                "confidence": reply.confidence,
+                "calibration": reply.calibration,
+                "scored_by": reply.scored_by,
+                "skills": [{"id": s.id, "p_useful": s.p_useful} for s in reply.skills],
+                "not_loaded": [
+                    {"id": s.id, "p_useful": s.p_useful, "reason": s.reason}
+                    for s in reply.not_loaded
+                ],
+                "policy": reply.policy,
+                "models": reply.models,
+                "generation": reply.generation,
+                "seq": reply.seq,
+                "timings": dict(timings.ms),
+            },
+        )
+        timings.keep("ledger", started)
+        return recorded
+
+    async def _run(self, work: Callable[..., Result], *arguments: object) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work, *arguments)
+
+
+def _checked(filters: Filters, view: View) -> Filters:
+    unknown = [name for name in filters.catalogues if name not in view.known_catalogues]
+    if unknown:
+        raise InvalidFilterError(f"filters.catalogues: there is no catalogue {unknown[0]!r}.")
+    return filters
+
+
+def _named_first(fused: Sequence[Candidate], named: Sequence[int]) -> list[Candidate]:
+    """The candidates with the named rows in front, those that no arm returned included."""
+    by_row = {candidate.row: candidate for candidate in fused}
+    first = [
+        by_row.get(row, Candidate(row=row, score=0.0, arm_scores={}, passage=None)) for row in named
+    ]
+    return [*first, *(candidate for candidate in fused if candidate.row not in set(named))]
+
+
+def _document(version: SkillVersion) -> Document:
+    return Document(name=version.name, description=version.description, body=version.body)
+
+
+def _features(ranked: Sequence[Scored], found: Found) -> list[DecisionFeatures]:
+    background = found.view.background(found.filters)
+    # A skill that the dense arm did not return is at most as similar as its last hit.
+    least = found.dense[-1].score if found.dense else 0.0
+    agreed = {hit.row for hit in found.dense[:AGREED_PLACES]} & {
+        hit.row for hit in found.lexical.hits[:AGREED_PLACES]
+    }
+    return [
+        DecisionFeatures(
+            dense_lift=dense_lift(scored.arm_scores.get("dense", least), background),
+            coverage=coverage(found.lexical.idf, _words(scored.version)),
+            agreement=float(scored.version.row in agreed),
+        )
+        for scored in ranked
+    ]
+
+
+def _words(version: SkillVersion) -> frozenset[str]:
+    text = f"{version.name}\n{version.description}\n{version.body[:BODY_CHARS]}"
+    return frozenset(analyse(text))

@@ -1,0 +1,1 @@
+"""Measurements that tests do not make: real data, real processes, wall-clock times."""

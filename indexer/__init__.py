@@ -1,0 +1,1 @@
+"""The ingestion worker: learns new skills and publishes generations."""

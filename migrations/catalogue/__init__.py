@@ -1,0 +1,1 @@
+"""The catalogue's steps, in order of their numbers."""

@@ -1,0 +1,1 @@
+"""The ledger's steps, in order of their numbers."""

@@ -1,0 +1,1 @@
+"""Everything learned: second-stage scores and the decision."""

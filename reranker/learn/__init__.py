@@ -1,0 +1,1 @@
+"""Offline learning and what it publishes."""

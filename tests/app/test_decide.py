@@ -1,0 +1,77 @@
+"""The decision's rules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.routing.decide import DECISION_REASONS, NOT_LOADED_REASONS, decide
+from core.types import Verdict
+from reranker.policy import load_policy
+
+POLICY = load_policy()
+SURE, UNSURE, UNLIKELY = POLICY.load + 0.1, POLICY.consider + 0.01, POLICY.consider - 0.1
+ORDER = [Verdict.NONE, Verdict.CONSIDER, Verdict.LOAD]
+
+probabilities = st.lists(st.floats(0, 1), max_size=6)
+
+
+@pytest.mark.parametrize(
+    ("given_probabilities", "verdict", "reason"),
+    [
+        ([SURE, UNLIKELY], Verdict.LOAD, "clear_match"),
+        ([SURE, SURE], Verdict.LOAD, "several_match"),
+        ([UNSURE, UNLIKELY], Verdict.CONSIDER, "near_miss"),
+        ([UNLIKELY], Verdict.NONE, "nothing_near"),
+        ([], Verdict.NONE, "nothing_near"),
+    ],
+)
+def test_the_best_probability_decides(
+    given_probabilities: list[float], verdict: Verdict, reason: str
+) -> None:
+    decision = decide(given_probabilities, POLICY)
+    assert (decision.verdict, decision.reason) == (verdict, reason)
+
+
+def test_a_name_gives_the_reason_but_does_not_force_the_decision() -> None:
+    assert decide([SURE], POLICY, named=True).reason == "exact_name"
+    assert decide([UNLIKELY], POLICY, named=True).verdict is Verdict.NONE
+
+
+def test_filters_that_hide_everything_are_said_to() -> None:
+    assert decide([], POLICY, visible=False).reason == "nothing_visible"
+
+
+def test_a_task_without_words_is_said_to_have_none() -> None:
+    assert decide([SURE], POLICY, searchable=False).reason == "no_words"
+
+
+@given(probabilities, st.floats(0.001, 1), st.floats(0.001, 1))
+def test_tolerating_more_false_loads_never_loads_less(
+    given_probabilities: list[float], one: float, other: float
+) -> None:
+    strict, lax = sorted((one, other))
+    verdicts = [
+        decide(given_probabilities, POLICY, max_false_load=tolerance).verdict
+        for tolerance in (strict, lax)
+    ]
+    assert ORDER.index(verdicts[0]) <= ORDER.index(verdicts[1])
+
+
+@given(probabilities, st.booleans(), st.booleans(), st.booleans())
+def test_every_reason_given_is_a_known_one(
+    given_probabilities: list[float], named: bool, visible: bool, searchable: bool
+) -> None:
+    decision = decide(
+        given_probabilities, POLICY, named=named, visible=visible, searchable=searchable
+    )
+    assert decision.reason in DECISION_REASONS
+
+
+def test_every_reason_code_is_documented() -> None:
+    documented = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+    for code in (*DECISION_REASONS, *NOT_LOADED_REASONS):
+        assert f"`{code}`" in documented, code

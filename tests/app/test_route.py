@@ -1,0 +1,164 @@
+"""POST /v1/route over the sample skills, as a new user would try it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import select
+
+from app.api.dependencies import Parts
+from core.db import ledger_url, open_database, read
+from core.tables import routes
+from core.types import skill_id
+from tests.support import CATALOGUE, EXAMPLES
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+TASKS = [json.loads(line) for line in (EXAMPLES / "tasks.jsonl").read_text().splitlines()]
+MATCHING = [task for task in TASKS if task["expected"]]
+FOREIGN = [task for task in TASKS if not task["expected"]]
+
+PDF_TASK = "three scanned contracts have to become one PDF without the blank pages"
+
+
+async def route(client: httpx.AsyncClient, task: str, **more: Any) -> dict[str, Any]:
+    response = await client.post("/v1/route", json={"task": task, **more})
+    assert response.status_code == 200, response.text
+    answer: dict[str, Any] = response.json()
+    return answer
+
+
+def paths(answer: dict[str, Any]) -> list[str]:
+    return [skill["path"] for skill in (*answer["skills"], *answer["not_loaded"])]
+
+
+async def test_a_matching_task_finds_its_skill_first(client: httpx.AsyncClient) -> None:
+    answers = [(task, await route(client, task["task"])) for task in MATCHING]
+    first = [task["expected"] == paths(answer)[0] for task, answer in answers]
+    assert sum(first) / len(first) >= 0.95
+    offered = [bool(answer["skills"]) for _, answer in answers]
+    assert sum(offered) / len(offered) >= 0.9
+
+
+async def test_most_tasks_without_a_skill_load_nothing(client: httpx.AsyncClient) -> None:
+    loaded = [(await route(client, task["task"]))["decision"] == "load" for task in FOREIGN]
+    assert sum(loaded) / len(loaded) <= 0.1
+
+
+@pytest.mark.parametrize(
+    "task", ["what is the weather tomorrow in Paris", "thanks, that was great"]
+)
+async def test_small_talk_gets_none_with_a_reason_and_no_content(
+    client: httpx.AsyncClient, task: str
+) -> None:
+    answer = await route(client, task, include="body")
+    assert (answer["decision"], answer["reason"], answer["skills"]) == ("none", "nothing_near", [])
+    assert all(skill["content"] is None for skill in answer["not_loaded"])
+    assert all(skill["reason"] == "decision_none" for skill in answer["not_loaded"])
+
+
+async def test_the_answer_says_what_it_rests_on(client: httpx.AsyncClient) -> None:
+    answer = await route(client, PDF_TASK)
+    assert answer["calibration"] == "uncalibrated"
+    assert answer["scored_by"] == "overlap"
+    assert answer["policy"] == "provisional-1"
+    assert answer["recorded"] is True
+    assert {"embed", "dense", "lexical", "rerank", "total"} <= answer["timings_ms"].keys()
+
+
+async def test_skills_and_near_misses_together_hold_the_k_best(client: httpx.AsyncClient) -> None:
+    few, many = await route(client, PDF_TASK, k=3), await route(client, PDF_TASK, k=8)
+    assert len(paths(few)) == 3 and len(paths(many)) == 8
+    assert set(paths(few)) == set(paths(many)[:3]) or few["skills"] == many["skills"][:3]
+
+
+async def test_route_and_v1_route_are_the_same(client: httpx.AsyncClient) -> None:
+    short = (await client.post("/route", json={"task": PDF_TASK})).json()
+    assert paths(short) == paths(await route(client, PDF_TASK))
+
+
+async def test_content_comes_as_asked_for(client: httpx.AsyncClient) -> None:
+    plain, full = await route(client, PDF_TASK), await route(client, PDF_TASK, include="body")
+    assert plain["skills"][0]["content"] is None
+    assert "#" in full["skills"][0]["content"]
+
+
+async def test_a_budget_leaves_out_what_does_not_fit(client: httpx.AsyncClient) -> None:
+    answer = await route(client, PDF_TASK, token_budget=1)
+    assert answer["skills"] == []
+    assert "over_budget" in {skill["reason"] for skill in answer["not_loaded"]}
+
+
+async def test_a_loaded_skill_is_not_offered_again(client: httpx.AsyncClient) -> None:
+    first = (await route(client, PDF_TASK))["skills"][0]
+    answer = await route(client, PDF_TASK, context={"loaded": [first["id"]]})
+    assert first["id"] not in {skill["id"] for skill in answer["skills"]}
+    reasons = {skill["id"]: skill["reason"] for skill in answer["not_loaded"]}
+    assert reasons[first["id"]] == "already_loaded"
+
+
+async def test_a_quoted_name_comes_first_and_does_not_force_the_decision(
+    client: httpx.AsyncClient,
+) -> None:
+    answer = await route(client, 'is "invoice-matching" a good name for a goldfish?')
+    best = (*answer["skills"], *answer["not_loaded"])[0]
+    assert best["name"] == "invoice-matching" and best["exact_name"]
+    assert answer["decision"] != "load"
+
+
+async def test_filters_only_remove(client: httpx.AsyncClient) -> None:
+    german = await route(client, PDF_TASK, filters={"languages": ["de"]}, k=50)
+    skills = [*german["skills"], *german["not_loaded"]]
+    assert skills and all(skill["language"] == "de" for skill in skills)
+
+
+async def test_filters_that_hide_everything_give_none(client: httpx.AsyncClient) -> None:
+    answer = await route(client, PDF_TASK, filters={"licences": ["Nobody-1.0"]})
+    assert (answer["decision"], answer["reason"]) == ("none", "nothing_visible")
+
+
+async def test_a_task_without_words_gives_none(client: httpx.AsyncClient) -> None:
+    assert (await route(client, "?!"))["reason"] == "no_words"
+
+
+async def test_a_skill_that_forbids_model_invocation_is_stored_and_never_routed(
+    client: httpx.AsyncClient,
+) -> None:
+    page = (await client.get("/v1/skills", params={"limit": 500})).json()["skills"]
+    (hidden,) = [skill for skill in page if not skill["routable"]]
+    answer = await route(client, f'use "{hidden["name"]}": {hidden["description"]}', k=50)
+    assert hidden["id"] not in {s["id"] for s in (*answer["skills"], *answer["not_loaded"])}
+
+
+async def test_explain_shows_the_features_of_every_skill(client: httpx.AsyncClient) -> None:
+    answer = await route(client, PDF_TASK, explain=True)
+    assert len(answer["explain"]["features"]) == len(paths(answer))
+    assert 0 < answer["explain"]["background"]["mean"] < 1
+
+
+async def test_recent_messages_are_searched_too(client: httpx.AsyncClient) -> None:
+    vague = "please do that for all of them"
+    told = await route(client, vague, context={"messages": [PDF_TASK]})
+    assert paths(told)[0] == paths(await route(client, PDF_TASK))[0]
+
+
+async def test_every_route_goes_to_the_ledger(client: httpx.AsyncClient, parts: Parts) -> None:
+    answer = await route(client, PDF_TASK, context={"messages": ["said before"]})
+    catalogue_url = parts.engine.url.render_as_string(hide_password=False)
+    ledger = await open_database(ledger_url(catalogue_url), create=False)
+    async with read(ledger) as connection:
+        wanted = select(routes).where(routes.c.route_id == answer["route_id"])
+        row = (await connection.execute(wanted)).one()
+    await ledger.dispose()
+    assert row.task == PDF_TASK and row.decision == answer["decision"]
+    assert row.skills[0]["id"] == answer["skills"][0]["id"]
+    assert "said before" not in json.dumps(row.request)
+
+
+async def test_a_skill_is_identified_by_its_place(client: httpx.AsyncClient) -> None:
+    best = (await route(client, PDF_TASK))["skills"][0]
+    assert best["catalogue"] == CATALOGUE
+    assert best["id"] == skill_id(CATALOGUE, best["path"])

@@ -1,0 +1,130 @@
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.retrieval.names import NameIndex, mentions, normalised
+from core.retrieval.view import View
+from core.types import Filters, IndexRow
+
+MakeRow = Callable[..., IndexRow]
+MakeView = Callable[..., View]
+
+NAMES = NameIndex(
+    [
+        "weather",
+        "code-review",
+        "code_review_security",
+        "PDF Form Filler",
+        "c++-helper",
+        "résumé-tips",
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        'use "weather" today',
+        "use 'weather' today",
+        "use `weather` today",
+        "use “weather” today",
+        'use "Weather", please',
+        "/weather in Paris",
+        "run /weather.",
+    ],
+)
+def test_a_quoted_or_slash_called_name_may_be_one_word(task: str) -> None:
+    assert mentions(task, [NAMES]) == ["weather"]
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        "what is the weather tomorrow in Paris",
+        "see /var/weather and /weather/today",
+        "open /weather.txt",
+        "https://example.org/weather",
+        "it's cold and that's the weather's fault",
+    ],
+)
+def test_a_bare_word_a_path_and_a_url_are_no_mention(task: str) -> None:
+    assert mentions(task, [NAMES]) == []
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        "Do a code review now",
+        "do a CODE-REVIEW now",
+        "do a code_review, now",
+        "(code review)",
+        "a code  review.",
+        '"code-review"',
+        "/code_review",
+    ],
+)
+def test_hyphen_underscore_space_and_case_are_equal(task: str) -> None:
+    assert mentions(task, [NAMES]) == ["code review"]
+
+
+@pytest.mark.parametrize(
+    "task", ["code. Review it", "review code", "code the review", "mycode review"]
+)
+def test_the_words_must_be_verbatim_and_contiguous(task: str) -> None:
+    assert mentions(task, [NAMES]) == []
+
+
+def test_the_longest_name_counts_where_names_overlap() -> None:
+    assert mentions("a code review security check", [NAMES]) == ["code review security"]
+
+
+def test_names_with_marks_and_accents_are_found() -> None:
+    assert mentions("ask the C++ helper, then Résumé tips.", [NAMES]) == [
+        "c++ helper",
+        "résumé tips",
+    ]
+
+
+def test_called_names_come_before_verbatim_ones() -> None:
+    task = "after the pdf form filler try `weather`"
+    assert mentions(task, [NAMES]) == ["weather", "pdf form filler"]
+
+
+def test_names_of_both_indexes_are_found() -> None:
+    assert mentions("alpha beta, code review", [NAMES, NameIndex(["alpha-beta"])]) == [
+        "alpha beta",
+        "code review",
+    ]
+
+
+@given(st.lists(st.sampled_from(["red", "green", "blue"]), min_size=2, max_size=8))
+def test_any_name_of_two_to_eight_words_is_found_inside_a_task(words: list[str]) -> None:
+    task = f"please run {' '.join(words)} for me"
+    assert mentions(task, [NameIndex(["-".join(words)])]) == [" ".join(words)]
+
+
+@given(st.text(), st.text())
+def test_any_text_can_be_read_for_names(task: str, name: str) -> None:
+    found = mentions(task, [NameIndex([name])])
+    assert found in ([], [normalised(name)])
+
+
+def test_a_name_wins_only_where_it_is_unique_among_the_visible(
+    make_row: MakeRow, make_view: MakeView
+) -> None:
+    view = make_view(
+        [make_row(1, name="code-review", catalogue="a/x"), make_row(2, name="solo-skill")],
+        [make_row(3, name="code_review", catalogue="b/y")],
+    )
+    task = "run code-review and solo skill"
+    assert view.mentioned(task, Filters()) == [2]
+    assert view.mentioned(task, Filters(catalogues=("b/y",))) == [3]
+    without_first = View(view.generation, view.delta.apply([], [1]))
+    assert without_first.mentioned(task, Filters()) == [3, 2]
+
+
+def test_an_internal_skill_is_never_mentioned(make_row: MakeRow, make_view: MakeView) -> None:
+    view = make_view([make_row(1, name="secret-skill", routable=False)])
+    assert view.mentioned('"secret-skill"', Filters()) == []

@@ -1,0 +1,53 @@
+"""The policy file: what is accepted and what is refused by name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import ModelMissingError
+from reranker.policy import PROVISIONAL, UNCALIBRATED, load_policy
+
+# More similarity must never mean less use.
+FALLING = {"bias": 0, "dense_lift": -1, "coverage": 1, "agreement": 0}
+
+
+def test_the_shipped_policy_says_that_it_is_not_calibrated() -> None:
+    assert load_policy().calibration == UNCALIBRATED
+
+
+def test_a_missing_policy_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelMissingError, match=r"gone\.json"):
+        load_policy(tmp_path / "gone.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"load": 2}, "load"),
+        ({"consider": 0.99}, "consider"),
+        ({"typo": 1}, "typo"),
+        ({"arm_weights": {"dense": 0}}, "arm_weights"),
+        (
+            {"scales": {"overlap": {"bias": 0, "dense_lift": -1, "coverage": 1, "agreement": 0}}},
+            "dense_lift",
+        ),
+    ],
+)
+def test_a_wrong_policy_is_refused_with_its_field(
+    tmp_path: Path, change: dict[str, Any], named: str
+) -> None:
+    file = tmp_path / "policy.json"
+    file.write_text(json.dumps(json.loads(PROVISIONAL.read_text()) | change))
+    with pytest.raises(ModelMissingError, match=named):
+        load_policy(file)
+
+
+def test_a_torn_policy_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "policy.json"
+    file.write_text(PROVISIONAL.read_text()[:40])
+    with pytest.raises(ModelMissingError, match="not valid"):
+        load_policy(file)
