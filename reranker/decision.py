@@ -7,8 +7,9 @@ catalogue's background, so that a large catalogue does not look surer than a sma
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,3 +55,11 @@ def probability(features: DecisionFeatures, weights: ScaleWeights) -> float:
         + weights.agreement * features.agreement
     )
     return 1 / (1 + math.exp(-max(-50.0, min(50.0, logit))))
+
+
+def falling(probabilities: Sequence[float]) -> list[float]:
+    """The same in rank order, each raised to the highest that follows it.
+
+    The ranking has seen more than the features: a skill is at least as useful as those below it.
+    """
+    return list(accumulate(reversed(probabilities), max))[::-1]

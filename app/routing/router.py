@@ -33,7 +33,7 @@ from core.retrieval.view import View
 from core.telemetry import IN_FLIGHT, ROUTES, STAGE_SECONDS
 from core.text import query_text
 from core.types import ArmHit, Candidate, Decision, Filters, Scored, SkillVersion, Verdict
-from reranker.decision import DecisionFeatures, coverage, dense_lift, probability
+from reranker.decision import DecisionFeatures, coverage, dense_lift, falling, probability
 from reranker.overlap import BODY_CHARS, Document, Reranker
 from reranker.policy import Policy
 
@@ -216,8 +216,13 @@ class Router:
         weights = self._policy.scales[self._reranker.name]
         features = await self._run(_features, ranked, found)
         judged = [
-            Judged(scored=scored, features=each, p_useful=probability(each, weights))
-            for scored, each in zip(ranked, features, strict=True)
+            Judged(scored=scored, features=each, p_useful=p_useful)
+            for scored, each, p_useful in zip(
+                ranked,
+                features,
+                falling([probability(each, weights) for each in features]),
+                strict=True,
+            )
         ]
         timings.keep("decide", started)
         return judged

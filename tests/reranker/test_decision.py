@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reranker.decision import DecisionFeatures, coverage, dense_lift, probability
+from reranker.decision import DecisionFeatures, coverage, dense_lift, falling, probability
 from reranker.policy import ScaleWeights
 
 WEIGHTS = ScaleWeights(bias=-2, dense_lift=0.5, coverage=3, agreement=1)
@@ -48,3 +48,11 @@ def test_more_evidence_never_lowers_the_probability(
     before = probability(features(lift, covered), WEIGHTS)
     after = probability(features(lift + more, max(covered, further), 1), WEIGHTS)
     assert 0 <= before <= after <= 1
+
+
+@given(st.lists(unit))
+def test_probabilities_fall_with_the_rank_and_the_best_stays(probabilities: list[float]) -> None:
+    fallen = falling(probabilities)
+    assert fallen == sorted(fallen, reverse=True)
+    assert all(after >= before for after, before in zip(fallen, probabilities, strict=True))
+    assert max(fallen, default=0) == max(probabilities, default=0)
