@@ -203,7 +203,7 @@ def _engine(address: URL) -> AsyncEngine:
     if address.get_backend_name() == "sqlite":
         return _sqlite_engine(address)
     try:
-        return create_async_engine(
+        engine = create_async_engine(
             address,
             pool_size=POOL_SIZE,
             pool_timeout=POOL_WAIT_S,
@@ -214,6 +214,10 @@ def _engine(address: URL) -> AsyncEngine:
         raise SettingsError(
             "PostgreSQL needs a driver: pip install 'loadstar[postgres]'."
         ) from error
+    # Many rows per INSERT. The driver's executemany pipelines single ones instead; a task that
+    # is cancelled there gives an unusable connection back to the pool.
+    engine.dialect.use_insertmanyvalues_wo_returning = True
+    return engine
 
 
 def _sqlite_engine(address: URL) -> AsyncEngine:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from core.types import Passage, PassageKind, Section, SkillDraft
 
@@ -63,9 +64,9 @@ def passages(draft: SkillDraft) -> tuple[Passage, ...]:
             line=line,
             text=f"{spoken_name(draft.name)}\n{text}",
         )
-        for section, line, text in _packed(draft.sections)
+        for section, line, text in islice(_packed(draft.sections), BODY_PASSAGES)
     ]
-    return (routing, *body[:BODY_PASSAGES])
+    return (routing, *body)
 
 
 def _packed(sections: Sequence[Section]) -> Iterator[tuple[str, int, str]]:

@@ -57,10 +57,10 @@ def _whole_lines(lines: IO[bytes], dump: Path) -> Iterator[bytes]:
 
 
 def _package(row: dict[str, Any]) -> Package:
-    owner, repository, path = row["id"].split("/", 2)
+    owner, repository, *rest = row["id"].split("/", 2)
     return Package(
         catalogue=f"{owner}/{repository}",
-        path=path,
+        path=rest[0] if rest else "",  # a repository that is itself a skill
         files={SKILL_FILE: _skill_file(row)},
         licence=row.get("license"),
         language=row.get("lang"),

@@ -103,6 +103,13 @@ def test_a_dump_row_becomes_a_package_that_parses_to_the_same(
     assert not [p for p in draft.problems if p.code == "yaml-error"]
 
 
+def test_a_repository_that_is_itself_a_skill_has_an_empty_path(tmp_path: Path) -> None:
+    dump = tmp_path / "dump.jsonl"
+    dump.write_text(json.dumps(ROW | {"id": "acme/tools"}))
+    package = only(list(open_source(dump, None)))
+    assert (package.catalogue, package.path) == ("acme/tools", "")
+
+
 def test_a_line_that_is_no_skill_row_is_reported_with_its_number(tmp_path: Path) -> None:
     dump = tmp_path / "dump.jsonl"
     dump.write_text(
