@@ -38,7 +38,7 @@ def serve(
 
 async def _serve(settings: AppSettings, as_json: bool) -> int:
     async with open_parts(settings) as parts:
-        view = parts.follower.view
+        view = parts.follower.snapshot.view
         ready = {
             "url": f"http://{settings.host}:{settings.port}",
             "skills": view.count(Filters()),

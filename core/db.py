@@ -107,8 +107,9 @@ async def write(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 
     Raises DatabaseUnavailableError where the database goes away or stays locked.
     """
+    begun = engine.execution_options(**{_WRITES: True}).begin()
     with _unavailable(engine.url):
-        async with engine.execution_options(**{_WRITES: True}).begin() as connection:
+        async with begun as connection, _abandoned_if_cancelled(connection):
             yield connection
 
 
@@ -120,9 +121,27 @@ async def read(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     """
     snapshot = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
     options: dict[str, Any] = {} if engine.dialect.name == "sqlite" else snapshot
+    connected = engine.execution_options(**options).connect()
     with _unavailable(engine.url):
-        async with engine.execution_options(**options).connect() as connection:
+        async with connected as connection, _abandoned_if_cancelled(connection):
             yield connection
+
+
+@asynccontextmanager
+async def _abandoned_if_cancelled(connection: AsyncConnection) -> AsyncIterator[None]:
+    """Keeps a cancelled task's connection out of the pool: it may be in the middle of anything.
+
+    psycopg sometimes fails an assertion instead of passing the cancellation on, so that
+    SQLAlchemy would hand the connection to the next task with a statement still under way.
+    """
+    try:
+        yield
+    except BaseException as error:
+        task = asyncio.current_task()
+        if task is None or not task.cancelling():
+            raise
+        await connection.invalidate()
+        raise asyncio.CancelledError from error
 
 
 def chunks(items: Sequence[Item], size: int = IN_LIST) -> Iterator[Sequence[Item]]:
@@ -203,7 +222,7 @@ def _engine(address: URL) -> AsyncEngine:
     if address.get_backend_name() == "sqlite":
         return _sqlite_engine(address)
     try:
-        engine = create_async_engine(
+        return create_async_engine(
             address,
             pool_size=POOL_SIZE,
             pool_timeout=POOL_WAIT_S,
@@ -214,10 +233,6 @@ def _engine(address: URL) -> AsyncEngine:
         raise SettingsError(
             "PostgreSQL needs a driver: pip install 'loadstar[postgres]'."
         ) from error
-    # Many rows per INSERT. The driver's executemany pipelines single ones instead; a task that
-    # is cancelled there gives an unusable connection back to the pool.
-    engine.dialect.use_insertmanyvalues_wo_returning = True
-    return engine
 
 
 def _sqlite_engine(address: URL) -> AsyncEngine:

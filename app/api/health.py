@@ -49,10 +49,10 @@ async def readyz(parts: WithParts) -> Ready:
         raise NotReadyError(f"The feed of changes has not been read for {silent_s:.0f} s.")
     async with read(parts.engine) as connection:
         await store.count_live(connection)
-    view = parts.follower.view
+    view = parts.follower.snapshot.view
     return Ready(
         generation=view.generation.id,
-        seq=parts.follower.seq,
+        seq=parts.follower.snapshot.seq,
         skills=view.count(Filters()),
         space=view.generation.space.id,
     )

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -23,7 +24,6 @@ from core.retrieval.delta import Delta
 from core.retrieval.generation import Generation
 from core.retrieval.view import View
 from core.telemetry import DELTA_ROWS, FEED_ERRORS, FEED_LAG, GENERATION_ROWS
-from core.types import IndexRow
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +32,17 @@ Result = TypeVar("Result")
 BATCH = 500  # changes applied at once
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What one moment's requests search."""
+
+    view: View
+    seq: int  # of the feed: every change up to it is in the view
+    lexical: LexicalArm
+
+
 class Follower:
-    """Owns the process's view; `view` is replaced as a whole and never changed."""
+    """Owns the process's snapshot, which is replaced as a whole and never changed."""
 
     def __init__(
         self,
@@ -55,9 +64,7 @@ class Follower:
         self._gpu = gpu
         self._rank_bm25 = rank_bm25
         self._task: asyncio.Task[None] | None = None
-        self.view = View(empty, Delta.empty(empty))
-        self.lexical: LexicalArm = TantivyArm()
-        self.seq = 0
+        self.snapshot = Snapshot(view=View(empty, Delta.empty(empty)), seq=0, lexical=TantivyArm())
         self.last_read = -math.inf  # of time.monotonic, when the feed was last read to its end
 
     async def start(self) -> None:
@@ -94,53 +101,53 @@ class Follower:
         A new generation replaces the view only with its changes applied, so that nothing that
         was visible disappears in between.
         """
-        if self._rank_bm25 and not isinstance(self.lexical, RankBM25Arm):
-            self.lexical = RankBM25Arm.of(await self._live_rows())
-        view, seq = await self._on_current_generation()
-        same_generation = view.generation is self.view.generation
-        while (step := await self._with_next_changes(view, seq)) is not None:
-            view, seq = step
+        snapshot = await self._on_current_generation()
+        same_generation = snapshot.view.generation is self.snapshot.view.generation
+        while (step := await self._with_next_changes(snapshot)) is not None:
+            snapshot = step
             if same_generation:
-                self._show(view, seq)
-        self._show(view, seq)
+                self._show(snapshot)
+        self._show(snapshot)
         self.last_read = time.monotonic()
 
-    async def _live_rows(self) -> list[IndexRow]:
-        async with read(self._engine) as connection:
-            batches = store.stream_live_rows(connection, self._space)
-            return [row async for batch in batches for row in batch]
-
-    async def _on_current_generation(self) -> tuple[View, int]:
+    async def _on_current_generation(self) -> Snapshot:
         async with read(self._engine) as connection:
             current = await store.current_generation(connection, self._space.id)
-        if current is None or current == self.view.generation.id:
-            return self.view, self.seq
+            if self._rank_bm25 and not isinstance(self.snapshot.lexical, RankBM25Arm):
+                batches = store.stream_live_rows(connection, self._space)
+                arm = RankBM25Arm.of([row async for batch in batches for row in batch])
+                self.snapshot = replace(self.snapshot, lexical=arm)
+        if current is None or current == self.snapshot.view.generation.id:
+            return self.snapshot
         folder = self._generations / current
         load = partial(Generation.load, folder, self._space, gpu=self._gpu)
         generation = await self._run(load)
         await self._run(lambda: generation.segment.names)  # built on first use, 0.4 s for 80,000
-        return View(generation, Delta.empty(generation)), generation.seq
+        view = View(generation, Delta.empty(generation))
+        return replace(self.snapshot, view=view, seq=generation.seq)
 
-    async def _with_next_changes(self, view: View, seq: int) -> tuple[View, int] | None:
-        """The view after the next batch of the feed; None where there is none."""
+    async def _with_next_changes(self, snapshot: Snapshot) -> Snapshot | None:
+        """The snapshot after the next batch of the feed; None where there is none."""
         async with read(self._engine) as connection:
-            changes = await feed.changes_since(connection, seq, BATCH)
-            FEED_LAG.set(await feed.head(connection) - seq)
+            changes = await feed.changes_since(connection, snapshot.seq, BATCH)
+            FEED_LAG.set(await feed.head(connection) - snapshot.seq)
             if not changes:
                 return None
             latest = {change.skill_id: change.row for change in changes}
             added = [row for row in latest.values() if row is not None]
             rows = await store.index_rows(connection, added, self._space)
-        if isinstance(self.lexical, RankBM25Arm):
-            self.lexical = await self._run(self.lexical.extended, rows)
+        lexical = snapshot.lexical
+        if isinstance(lexical, RankBM25Arm):
+            lexical = await self._run(lexical.extended, rows)
         superseded = [c.replaced_row for c in changes if c.replaced_row is not None]
-        delta = await self._run(view.delta.apply, rows, superseded)
-        return View(view.generation, delta), changes[-1].seq
+        delta = await self._run(snapshot.view.delta.apply, rows, superseded)
+        view = View(snapshot.view.generation, delta)
+        return Snapshot(view=view, seq=changes[-1].seq, lexical=lexical)
 
-    def _show(self, view: View, seq: int) -> None:
-        self.view, self.seq = view, seq
-        GENERATION_ROWS.set(len(view.generation.segment.rows))
-        DELTA_ROWS.set(len(view.delta.segment.rows))
+    def _show(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        GENERATION_ROWS.set(len(snapshot.view.generation.segment.rows))
+        DELTA_ROWS.set(len(snapshot.view.delta.segment.rows))
 
     async def _run(self, work: Callable[..., Result], *arguments: object) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work, *arguments)

@@ -18,7 +18,7 @@ from app.routing import answer
 from app.routing.answer import Judged
 from app.routing.contract import RouteAnswer, RouteRequest
 from app.routing.decide import decide, load_threshold
-from app.routing.follower import Follower
+from app.routing.follower import Follower, Snapshot
 from app.routing.ledger import Ledger
 from app.routing.select import collapse_twins, order
 from app.settings import AppSettings
@@ -104,16 +104,22 @@ class Router:
         """
         async with self._admitted():
             started, timings = time.perf_counter(), Timings()
-            found = await self._search(request, timings)
-            versions = await self._read_back(found, request.k, timings)
-            ranked = await self._rank(request.task, found, versions, timings)
-            judged = await self._judge(ranked[: request.k], found, timings)
-            decision = self._decide(judged, found, request)
-            reply = self._compose(request, judged, decision, found)
+            reply = await self.answer(request, self._follower.snapshot, timings)
             recorded = await self._record(request, reply, timings)
             timings.keep("total", started)
             ROUTES.labels(reply.decision, reply.reason).inc()
             return reply.model_copy(update={"recorded": recorded, "timings_ms": timings.ms})
+
+    async def answer(
+        self, request: RouteRequest, snapshot: Snapshot, timings: Timings
+    ) -> RouteAnswer:
+        """Answer one request over a snapshot. Raises InvalidFilterError."""
+        found = await self._search(request, snapshot, timings)
+        versions = await self._read_back(found, request.k, timings)
+        ranked = await self._rank(request.task, found, versions, timings)
+        judged = await self._judge(ranked[: request.k], found, timings)
+        decision = self._decide(judged, found, request)
+        return self._compose(request, judged, decision, found)
 
     @asynccontextmanager
     async def _admitted(self) -> AsyncIterator[None]:
@@ -135,9 +141,9 @@ class Router:
             self._in_flight -= 1
             IN_FLIGHT.set(self._in_flight)
 
-    async def _search(self, request: RouteRequest, timings: Timings) -> Found:
+    async def _search(self, request: RouteRequest, snapshot: Snapshot, timings: Timings) -> Found:
         """Both arms side by side over one view, then their fusion."""
-        view, seq, arm = self._follower.view, self._follower.seq, self._follower.lexical
+        view = snapshot.view
         filters = _checked(request.filters.to_filters(), view)
         text = query_text(request.task, request.context.messages)
         depth = self._settings.candidates
@@ -153,7 +159,7 @@ class Router:
 
         def by_words() -> LexicalResult:
             started = time.perf_counter()
-            result = arm.search(view, text, filters, depth)
+            result = snapshot.lexical.search(view, text, filters, depth)
             timings.keep("lexical", started)
             return result
 
@@ -168,7 +174,7 @@ class Router:
         fused = fuse(hits, self._policy.arm_weights, 2 * depth)
         found = Found(
             view=view,
-            seq=seq,
+            seq=snapshot.seq,
             filters=filters,
             dense=similar,
             lexical=worded,

@@ -139,4 +139,4 @@ async def test_another_encoder_serves_nothing_until_it_is_indexed_for(shop: Shop
     report = await index_folder(IndexerSettings(data_dir=shop.data_dir), shop.source, "a/b")
     assert (report.published, report.texts_embedded) == (0, 2)
     async with open_parts(AppSettings(data_dir=shop.data_dir)) as parts:
-        assert parts.follower.view.count(Filters()) == 1
+        assert parts.follower.snapshot.view.count(Filters()) == 1
