@@ -154,16 +154,18 @@ def timed(work: Any, texts: list[str]) -> float:
 
 
 def words_20_to_200(data: Path) -> list[str]:
-    """Real prompts; short ones are joined until they have 20 words, long ones cut at 200."""
+    """Tasks of 20, 57, 94 … words, every length up to 200 in turn, from real prompts in a row."""
+    words = [
+        word
+        for name in ("skill_prompts.jsonl", "routing_queries.jsonl")
+        for line in (data / name).read_text().splitlines()
+        for word in (json.loads(line).get("prompt") or json.loads(line)["text"]).split()
+    ]
     tasks: list[str] = []
-    held: list[str] = []
-    for name in ("skill_prompts.jsonl", "routing_queries.jsonl"):
-        for line in (data / name).read_text().splitlines():
-            row = json.loads(line)
-            held += (row.get("prompt") or row.get("text")).split()
-            if len(held) >= 20 + (len(tasks) * 37) % 180:
-                tasks.append(" ".join(held[:200]))
-                held = []
+    while len(words) >= 200:
+        length = 20 + (len(tasks) * 37) % 181
+        tasks.append(" ".join(words[:length]))
+        words = words[length:]
     return tasks
 
 

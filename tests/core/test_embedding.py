@@ -43,7 +43,7 @@ def test_the_shipped_encoder_puts_a_paraphrase_nearer_than_another_trade(
 def test_the_shipped_encoder_equals_the_model_it_was_exported_from(
     shipped: OpenVINOEmbedder, original: SentenceTransformerEmbedder
 ) -> None:
-    texts = [*TEXTS, "word " * 600, ""]
+    texts = [*TEXTS, "word " * 100, ""]
     cosines = np.sum(shipped.embed(texts) * original.embed(texts), axis=1)
     assert cosines.min() > 0.999
 

@@ -70,6 +70,11 @@ def test_a_package_without_a_skill_file_is_reported_and_the_rest_goes_on() -> No
     assert isinstance(whole, PreparedSkill)
 
 
+def test_a_path_that_no_database_can_index_is_refused() -> None:
+    with pytest.raises(PackageUnreadableError, match="path"):
+        read(Package(catalogue="a/b", path="x" * 1_025, files={"SKILL.md": SKILL}))
+
+
 def test_the_packages_own_licence_comes_before_the_sources() -> None:
     own = SKILL.replace(b"---\n#", b"license: ISC\n---\n#")
     assert prepared(package({"SKILL.md": own}, licence="MIT")).licence == "ISC"
