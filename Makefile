@@ -11,13 +11,13 @@ BENCH_DATA ?= ../shared/data
 # The light install: no torch.
 $(BIN)/loadstar: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --editable .
 	touch $@
 
 # Everything the checks and tests need. A plain `torch` on Linux pulls gigabytes of CUDA.
 $(VENV)/.dev: pyproject.toml $(BIN)/loadstar
 	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip install --quiet --editable '.[dev,models,postgres,train]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,eval,models,postgres,train]'
 	touch $@
 
 serve: $(BIN)/loadstar

@@ -19,7 +19,7 @@ class AppSettings(Settings):
     policy_file: Path = Field(default=PROVISIONAL, description="weights and thresholds in force")
     candidates: int = Field(default=100, ge=10, le=1000, description="skills that each arm returns")
     rerank_depth: int = Field(
-        default=20, ge=1, le=200, description="fused candidates that are read back and reranked"
+        default=16, ge=1, le=200, description="fused candidates that are read back and reranked"
     )
     lexical_backend: Literal["tantivy", "rank_bm25"] = Field(
         default="tantivy", description="`rank_bm25` is for catalogues of a few hundred skills"

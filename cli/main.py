@@ -8,7 +8,7 @@ import sys
 import typer
 
 from app.settings import AppSettings
-from cli import doctor, index, route, serve, show
+from cli import doctor, evaluate, index, route, serve, show
 from cli.output import print_error
 from core.errors import LoadstarError
 from core.settings import refuse_unknown_settings
@@ -25,6 +25,7 @@ program.command("index", epilog=index.EXAMPLE)(index.index)
 program.command("serve", epilog=serve.EXAMPLE)(serve.serve)
 program.command("route", epilog=route.EXAMPLE)(route.route)
 program.command("show", epilog=show.EXAMPLE)(show.show)
+program.command("eval", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 program.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
 
 

@@ -33,7 +33,10 @@ def serve(
             host=host, port=port, data_dir=data_dir, database_url=database_url, encoder=encoder
         ),
     )
-    sys.exit(asyncio.run(_serve(settings, as_json)))
+    # uvloop where it is installed, as uvicorn itself would choose.
+    loop_factory = uvicorn.Config("").get_loop_factory()
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        sys.exit(runner.run(_serve(settings, as_json)))
 
 
 async def _serve(settings: AppSettings, as_json: bool) -> int:

@@ -98,6 +98,7 @@ class OpenVINOEmbedder:
                     "INFERENCE_PRECISION_HINT": "bf16",
                     "INFERENCE_NUM_THREADS": threads,
                     "NUM_STREAMS": streams,
+                    "ENABLE_CPU_PINNING": False,
                 },
             )
         except RuntimeError as error:

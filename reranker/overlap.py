@@ -11,7 +11,7 @@ from typing import Protocol
 from core.retrieval.lexical import analyse
 
 NAME_WEIGHT, DESCRIPTION_WEIGHT, BODY_WEIGHT = 3.0, 2.0, 1.0
-BODY_CHARS = 1_500  # the analyser takes about 0.1 ms per 1,000 characters
+BODY_CHARS = 1_000  # the analyser takes about 0.1 ms per 1,000 characters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

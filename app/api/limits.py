@@ -1,4 +1,7 @@
-"""A bound on request bodies, whatever their headers claim."""
+"""A bound on request bodies, whatever their headers claim.
+
+FastAPI's own `max_body_size` answers in plain text, which is no problem+json.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from core.types import Decision, Verdict
 from reranker.policy import Policy
@@ -16,6 +17,8 @@ DECISION_REASONS = {
     "nothing_near": "no skill here comes near the task",
     "nothing_visible": "the filters leave no skill to choose from",
     "no_words": "the task holds nothing that could be searched for",
+    "already_loaded": "every skill that fits is one that the agent has",
+    "over_budget": "no skill that fits is within the token budget",
 }
 
 NOT_LOADED_REASONS = {
@@ -52,6 +55,18 @@ def decide(
     return Decision(
         verdict=verdict, reason=reason, confidence=confidence, calibration=policy.calibration
     )
+
+
+def settle(decision: Decision, offered: int, reasons: Sequence[str]) -> Decision:
+    """The decision once it is known what can be offered: to load nothing is `none`.
+
+    `reasons` are those of the near misses, in rank order; the first one that is also a reason of
+    a decision says why nothing is left.
+    """
+    if offered or decision.verdict is Verdict.NONE:
+        return decision
+    reason = next(each for each in reasons if each in DECISION_REASONS)
+    return replace(decision, verdict=Verdict.NONE, reason=reason)
 
 
 def load_threshold(policy: Policy, max_false_load: float | None) -> float:

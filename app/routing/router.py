@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.routing import answer
 from app.routing.answer import Judged
 from app.routing.contract import RouteAnswer, RouteRequest
-from app.routing.decide import decide, load_threshold
+from app.routing.decide import decide, load_threshold, settle
 from app.routing.follower import Follower, Snapshot
 from app.routing.ledger import Ledger
 from app.routing.select import collapse_twins, order
@@ -114,9 +114,9 @@ class Router:
     ) -> RouteAnswer:
         """Answer one request over a snapshot. Raises InvalidFilterError."""
         found = await self._search(request, snapshot, timings)
-        versions = await self._read_back(found, request.k, timings)
+        versions = await self._read_back(found, timings)
         ranked = await self._rank(request.task, found, versions, timings)
-        judged = await self._judge(ranked[: request.k], found, timings)
+        judged = self._judge(ranked[: request.k], found, timings)
         decision = self._decide(judged, found, request)
         return self._compose(request, judged, decision, found)
 
@@ -167,7 +167,9 @@ class Router:
         similar, (worded, named) = await asyncio.gather(self._run(by_meaning), self._run(by_words))
         started = time.perf_counter()
         hits = {"dense": similar, "lexical": worded.hits}
-        fused = fuse(hits, self._policy.arm_weights, 2 * depth)
+        # Twice `k` at least, since twins collapse.
+        wanted = max(self._settings.rerank_depth, 2 * request.k)
+        fused = fuse(hits, self._policy.arm_weights, wanted)
         found = Found(
             view=view,
             seq=snapshot.seq,
@@ -180,13 +182,10 @@ class Router:
         timings.keep("fuse", started)
         return found
 
-    async def _read_back(
-        self, found: Found, k: int, timings: Timings
-    ) -> Mapping[int, SkillVersion]:
-        """The candidates that are reranked; twice `k`, since twins collapse."""
+    async def _read_back(self, found: Found, timings: Timings) -> Mapping[int, SkillVersion]:
+        """The candidates with their texts."""
         started = time.perf_counter()
-        depth = max(self._settings.rerank_depth, 2 * k)
-        rows = [candidate.row for candidate in found.candidates[:depth]]
+        rows = [candidate.row for candidate in found.candidates]
         async with read(self._engine) as connection:
             versions = await store.versions(connection, rows)
         timings.keep("read_back", started)
@@ -210,13 +209,11 @@ class Router:
         timings.keep("rerank", started)
         return collapsed
 
-    async def _judge(
-        self, ranked: Sequence[Scored], found: Found, timings: Timings
-    ) -> list[Judged]:
+    def _judge(self, ranked: Sequence[Scored], found: Found, timings: Timings) -> list[Judged]:
         """Each skill's features and its probability of helping, on the reranker's own scale."""
         started = time.perf_counter()
         weights = self._policy.scales[self._reranker.name]
-        features = await self._run(_features, ranked, found)
+        features = _features(ranked, found)
         judged = [
             Judged(scored=scored, features=each, p_useful=p_useful)
             for scored, each, p_useful in zip(
@@ -252,6 +249,7 @@ class Router:
             else load_threshold(self._policy, request.max_false_load)
         )
         offered, near_misses = answer.divide(judged, decision, request, bar)
+        decision = settle(decision, len(offered), [skill.reason for skill in near_misses])
         background = found.view.background(found.filters)
         return RouteAnswer(
             route_id=f"rte_{uuid.uuid4().hex}",

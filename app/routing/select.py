@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.text import prose
 from core.types import Candidate, Scored, SkillVersion
@@ -48,25 +49,26 @@ def _mixed(fused: float, rerank: float | None, weight: float) -> float:
 
 def collapse_twins(ranked: Sequence[Scored]) -> list[Scored]:
     """Keep the best-ranked of each set of twins, the others listed on it; order is kept."""
-    kept: list[Scored] = []
-    twins: list[list[SkillVersion]] = []
-    for scored in ranked:
-        home = next(
-            (i for i, other in enumerate(kept) if are_twins(other.version, scored.version)), None
-        )
+    alike = _twins([scored.version for scored in ranked])
+    kept: dict[int, list[SkillVersion]] = {}
+    for place, scored in enumerate(ranked):
+        home = next((other for other in kept if alike[place, other]), None)
         if home is None:
-            kept.append(scored)
-            twins.append([])
+            kept[place] = []
         else:
-            twins[home].append(scored.version)
-    return [replace(s, twins=tuple(others)) for s, others in zip(kept, twins, strict=True)]
+            kept[home].append(scored.version)
+    return [replace(ranked[place], twins=tuple(others)) for place, others in kept.items()]
 
 
-def are_twins(one: SkillVersion, other: SkillVersion) -> bool:
-    """The same content, or bodies whose word triples overlap by about TWIN_AGREEMENT."""
-    if one.digest == other.digest:
-        return True
-    return float(np.mean(one.signature == other.signature)) >= TWIN_AGREEMENT
+def _twins(versions: Sequence[SkillVersion]) -> NDArray[np.bool_]:
+    """Which two have the same content, or bodies that agree in TWIN_AGREEMENT; shape (n, n)."""
+    if not versions:
+        return np.zeros((0, 0), dtype=np.bool_)
+    signatures = np.stack([version.signature for version in versions])
+    digests = np.array([version.digest for version in versions])
+    agreement = (signatures[:, None] == signatures[None]).mean(axis=2)
+    alike: NDArray[np.bool_] = (digests[:, None] == digests[None]) | (agreement >= TWIN_AGREEMENT)
+    return alike
 
 
 def snippet(scored: Scored) -> tuple[str, str]:

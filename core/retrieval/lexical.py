@@ -36,7 +36,7 @@ from core.types import IndexRow
 FIELD_BOOSTS = {"name": 3.0, "description": 2.0, "triggers": 1.5, "body": 1.0}
 
 # A task of 20,000 characters has some 1,200 distinct tokens; the rarest say what it is about.
-MAX_TERMS = 64
+MAX_TERMS = 48
 
 _POSITION = "position"
 _ANALYSER = "loadstar"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.routing.decide import DECISION_REASONS, NOT_LOADED_REASONS, decide
+from app.routing.decide import DECISION_REASONS, NOT_LOADED_REASONS, decide, settle
 from core.types import Verdict
 from reranker.policy import load_policy
 
@@ -39,6 +39,17 @@ def test_the_best_probability_decides(
 def test_a_name_gives_the_reason_but_does_not_force_the_decision() -> None:
     assert decide([SURE], POLICY, named=True).reason == "exact_name"
     assert decide([UNLIKELY], POLICY, named=True).verdict is Verdict.NONE
+
+
+@pytest.mark.parametrize("reason", ["over_budget", "already_loaded"])
+def test_to_load_nothing_is_none_with_the_reason_of_the_best(reason: str) -> None:
+    settled = settle(decide([SURE], POLICY), 0, [reason, "not_useful_enough"])
+    assert (settled.verdict, settled.reason) == (Verdict.NONE, reason)
+
+
+def test_what_can_be_offered_is_left_as_decided() -> None:
+    decision = decide([SURE], POLICY)
+    assert settle(decision, 1, ["over_budget"]) is decision
 
 
 def test_filters_that_hide_everything_are_said_to() -> None:

@@ -90,8 +90,10 @@ async def test_content_comes_as_asked_for(client: httpx.AsyncClient) -> None:
 
 async def test_a_budget_leaves_out_what_does_not_fit(client: httpx.AsyncClient) -> None:
     answer = await route(client, PDF_TASK, token_budget=1)
-    assert answer["skills"] == []
-    assert "over_budget" in {skill["reason"] for skill in answer["not_loaded"]}
+    assert (answer["decision"], answer["reason"], answer["skills"]) == ("none", "over_budget", [])
+    fitting = await route(client, PDF_TASK, token_budget=700)
+    spent = sum(skill["tokens"]["body"] for skill in fitting["skills"])
+    assert fitting["decision"] == "load" and 0 < spent <= 700
 
 
 async def test_a_loaded_skill_is_not_offered_again(client: httpx.AsyncClient) -> None:

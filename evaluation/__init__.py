@@ -1,0 +1,1 @@
+"""How good the router is, on our data and on an operator's own; nobody imports this."""
