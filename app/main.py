@@ -12,9 +12,10 @@ from app import http_errors
 from app.api import catalogues, health, route, skills
 from app.api.dependencies import Parts
 from app.api.limits import BodyLimit
+from app.routing.contract import RouteRequest
 from app.routing.follower import Follower
 from app.routing.ledger import Ledger
-from app.routing.router import Router
+from app.routing.router import Router, Timings
 from app.settings import AppSettings
 from core.background import BACKGROUND_QUERIES
 from core.db import ledger_url, open_database
@@ -65,6 +66,8 @@ async def open_parts(settings: AppSettings) -> AsyncIterator[Parts]:
     try:
         await follower.start()
         await ledger.start()
+        # The first route would pay for thread pools, kernels and pages of the mapped files.
+        await router.answer(RouteRequest(task="warm up"), follower.snapshot, Timings())
         yield Parts(engine=engine, follower=follower, router=router)
     finally:
         await ledger.stop()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import random
 import subprocess
 import sys
@@ -71,9 +72,12 @@ def compare(dump: Path, scratch: Path, kills: int, moments: random.Random) -> di
 
 
 def run(dump: Path, data_dir: Path) -> subprocess.Popen[bytes]:
-    """`loadstar index`, quietly."""
+    """`loadstar index`, quietly, in batches so small that a kill falls between some of them."""
+    environment = os.environ | {"LOADSTAR_BATCH_SKILLS": "64"}
     command = [*LOADSTAR, "index", str(dump), "--data-dir", str(data_dir)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
 
 
 async def contents(data_dir: Path) -> Contents:

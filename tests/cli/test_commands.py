@@ -16,7 +16,7 @@ import pytest
 
 from tests.support import CATALOGUE, EXAMPLES
 
-COMMANDS = ["index", "serve", "route", "show", "doctor"]
+COMMANDS = ["index", "serve", "route", "show", "eval", "doctor"]
 
 
 def loadstar(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
