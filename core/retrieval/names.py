@@ -6,6 +6,9 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 
+# Two words in a row are mostly chance among 80,000 names: docs/decisions/0006.
+SEVERAL_WORDS = 3
+
 # The longest real names have seven words; more would be a sentence.
 MAX_WORDS = 8
 
@@ -53,7 +56,7 @@ def normalised(name: str) -> str:
 def mentions(task: str, indexes: Sequence[NameIndex]) -> list[str]:
     """The normalised names that the task mentions, each once, explicit calls first.
 
-    Quoted and slash-called names may be one word; verbatim ones have two to `MAX_WORDS`. Where
+    Quoted and slash-called names may be one word; verbatim ones have three to `MAX_WORDS`. Where
     names overlap, the longest from the left counts. Every name is in one of the indexes.
     """
     called = [
@@ -80,7 +83,7 @@ def _verbatim(words: Sequence[str], indexes: Sequence[NameIndex]) -> Iterator[st
     while place + 1 < len(words):
         start = f"{words[place]} {words[place + 1]}"
         longest = max((index.longest(start) for index in indexes), default=0)
-        for count in range(min(longest, len(words) - place), 1, -1):
+        for count in range(min(longest, len(words) - place), SEVERAL_WORDS - 1, -1):
             name = " ".join(words[place : place + count])
             if any(index.positions(name) for index in indexes):
                 yield name

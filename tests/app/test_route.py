@@ -104,11 +104,13 @@ async def test_a_loaded_skill_is_not_offered_again(client: httpx.AsyncClient) ->
     assert reasons[first["id"]] == "already_loaded"
 
 
-@pytest.mark.parametrize("call", ['"invoice-matching"', "/invoice-matching", "invoice matching"])
+@pytest.mark.parametrize(
+    "call", ['"sample-size-calculation"', "/sample-size-calculation", "sample size calculation"]
+)
 async def test_a_named_skill_comes_first(client: httpx.AsyncClient, call: str) -> None:
     answer = await route(client, f"split a PDF, then go on with {call} for the rest")
     best = (*answer["skills"], *answer["not_loaded"])[0]
-    assert best["name"] == "invoice-matching" and best["exact_name"]
+    assert best["name"] == "sample-size-calculation" and best["exact_name"]
 
 
 async def test_filters_only_remove(client: httpx.AsyncClient) -> None:
