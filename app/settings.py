@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from core.settings import Settings
-from reranker.policy import PROVISIONAL
+from reranker.policy import SHIPPED
 
 
 class AppSettings(Settings):
@@ -16,7 +16,7 @@ class AppSettings(Settings):
 
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8080, ge=0, le=65535, description="port to listen on")
-    policy_file: Path = Field(default=PROVISIONAL, description="weights and thresholds in force")
+    policy_file: Path = Field(default=SHIPPED, description="weights and thresholds in force")
     candidates: int = Field(default=100, ge=10, le=1000, description="skills that each arm returns")
     rerank_depth: int = Field(
         default=16, ge=1, le=200, description="fused candidates that are read back and reranked"

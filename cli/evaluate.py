@@ -1,89 +1,128 @@
-"""`loadstar eval`: how good retrieval is, on labelled queries over an indexed data folder."""
+"""`loadstar eval`: how good routing is, on labelled rows over real skills or over one's own."""
 
 from __future__ import annotations
 
 import asyncio
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from app.settings import AppSettings
 from cli.output import DatabaseUrl, DataDir, Encoder, Json, given, print_json, stderr, stdout
-from core.errors import ModelMissingError
+from cli.progress import Bars
+from core.errors import ModelMissingError, SettingsError
 from core.settings import load_settings
+from evaluation.types import Split
+from indexer.settings import IndexerSettings
 
-EXAMPLE = "Example: loadstar eval --data ../shared/data --data-dir .loadstar/bench"
+if TYPE_CHECKING:
+    from evaluation.result import Evaluation
 
-SHOWN = ("Hit@1", "MRR@10", "Recall@10", "Recall@50")
+EXAMPLE = "Example: loadstar eval --queries own.jsonl --data-dir .loadstar"
+
+Pool = Literal["quick", "full"]
 
 
 def evaluate(
-    data: Annotated[Path, typer.Option(help="Folder of the labelled files and skills.jsonl.xz.")],
-    split: Annotated[str, typer.Option(help="Rows to score: train, calibration, test.")] = "test",
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder of labelled rows and skills.jsonl.xz; it is indexed first."),
+    ] = None,
+    queries: Annotated[
+        Path | None,
+        typer.Option(help="Own rows, JSON lines {query, expected}, over what is indexed already."),
+    ] = None,
+    split: Annotated[Split, typer.Option(help="Rows of --data to report.")] = Split.TEST,
+    pool: Annotated[Pool, typer.Option(help="Skills of --data: 20,000, or all.")] = "quick",
+    output: Annotated[
+        Path | None, typer.Option(help="Folder to write Markdown, plots and JSON to.")
+    ] = None,
+    policy_file: Annotated[
+        Path | None, typer.Option(help="Policy to decide by (LOADSTAR_POLICY_FILE).")
+    ] = None,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
     encoder: Encoder = None,
     as_json: Json = False,
 ) -> None:
-    """Score every system within catalogues and over everything indexed, with intervals."""
-    settings = load_settings(
-        AppSettings, **given(data_dir=data_dir, database_url=database_url, encoder=encoder)
+    """Score every system within catalogues and over everything indexed, with intervals.
+
+    With --data the index is kept in the data folder's own folder eval-quick or eval-full.
+    """
+    options = given(
+        policy_file=policy_file, data_dir=data_dir, database_url=database_url, encoder=encoder
     )
-    rows = asyncio.run(_evaluate(settings, data, split))
+    if data is not None and queries is None:
+        found = _over_data(data, split, pool, options)
+    elif queries is not None and data is None:
+        found = _over_own(queries, options)
+    else:
+        raise SettingsError(
+            "Name either --data, a folder of labelled rows with their skills, or --queries, a "
+            "file of your own rows over what is indexed."
+        )
+    _show(found, output, as_json)
+
+
+def _over_data(folder: Path, split: Split, pool: Pool, options: dict[str, Any]) -> Evaluation:
+    with _needing_extra():
+        from evaluation.main import evaluate_data, index_data
+    if "database_url" in options:
+        raise SettingsError("--data is indexed in the data folder: drop --database-url.")
+    parent = load_settings(AppSettings, **options).data_dir
+    # Nor the database of the environment: that is an operator's own, and these are strangers'
+    # skills.
+    options |= {"data_dir": parent / f"eval-{pool}", "database_url": None}
+    settings = load_settings(AppSettings, **options)
+    indexing = load_settings(
+        IndexerSettings, **{name: given for name, given in options.items() if name != "policy_file"}
+    )
+    with Bars() as bars:
+        prepared = asyncio.run(
+            index_data(folder, pool, indexing, on_step=_on_step, on_progress=bars.show)
+        )
+    return asyncio.run(
+        evaluate_data(prepared, split, settings, command=_command(), on_step=_on_step)
+    )
+
+
+def _over_own(file: Path, options: dict[str, Any]) -> Evaluation:
+    with _needing_extra():
+        from evaluation.main import evaluate_own
+    settings = load_settings(AppSettings, **options)
+    return asyncio.run(evaluate_own(file, settings, command=_command(), on_step=_on_step))
+
+
+def _show(found: Evaluation, output: Path | None, as_json: bool) -> None:
+    from evaluation import report
+
+    if output is not None:
+        for file in report.write(found, output):
+            _on_step(f"written: {file}")
     if as_json:
-        print_json(rows)
-        return
-    for row in rows:
-        figures = "  ".join(
-            f"{name} {row[name]['mean']:.3f} [{row[name]['low']:.3f}, {row[name]['high']:.3f}]"
-            for name in SHOWN
-        )
-        verdict = f"  Hit@1 {row['verdict']} than {row['against']}" if row["verdict"] else ""
-        stdout.print(
-            f"{row['source']} in {row['scope']} ({row['rows']} rows)  {row['system']}  {figures}  "
-            f"p50 {row['p50_ms']:.0f} ms{verdict}"
-        )
+        print_json(report.as_json(found))
+    else:
+        report.print_tables(found, stdout)
 
 
-async def _evaluate(settings: AppSettings, data: Path, split: str) -> list[dict[str, Any]]:
+@contextmanager
+def _needing_extra() -> Iterator[None]:
     try:
-        from evaluation import run
-        from evaluation.datasets import read_labelled, read_skills, twins_of
-        from evaluation.systems import open_bench
+        yield
     except ImportError as error:
         raise ModelMissingError(
             "loadstar eval needs the extra `eval`: pip install 'loadstar[eval]'."
         ) from error
-    skills = read_skills(data)
-    labelled = read_labelled(data, skills)
-    async with open_bench(settings) as bench:
-        indexed = set(bench.places.values())
-        queries = [
-            query
-            for query in labelled.queries
-            if query.split == split and query.relevant and indexed.issuperset(query.relevant)
-        ]
-        rows = await run.evaluate(
-            bench,
-            queries,
-            twins_of(skills),
-            labelled.assignment.component,
-            on_step=lambda step: stderr.print(step),
-        )
-    return [
-        {
-            "source": row.source,
-            "scope": row.scope,
-            "system": row.system,
-            "rows": row.metrics["Hit@1"].rows,
-            "p50_ms": row.p50_ms,
-            "against": row.against,
-            "verdict": row.verdict,
-        }
-        | {
-            name: {"mean": found.mean, "low": found.low, "high": found.high}
-            for name, found in row.metrics.items()
-        }
-        for row in rows
-    ]
+
+
+def _command() -> str:
+    return shlex.join(["loadstar", *sys.argv[1:]])
+
+
+def _on_step(step: str) -> None:
+    stderr.print(step)

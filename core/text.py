@@ -28,11 +28,27 @@ _URL = re.compile(r"https?://\S+")
 _TAG = re.compile(r"<[^<>\n]{0,500}>")
 _MARKUP = re.compile(r"[#*`|>_~=]+|(?<!\w)-+|-{2,}")
 _SPACE = re.compile(r"\s+")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
+_EXCLUSION = re.compile(
+    r"(?:\bnot\b(?:\s+(?!only|just|limited)\w{1,20})?[\s:*]+"
+    r"(?:use|using|when|for|if|trigger|invoke|activate|apply)\b"
+    r"|不适用|不適用|不要使用|不使用|请勿|\bFor\b[^→]{1,200}→).*",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 def spoken_name(name: str) -> str:
     """A name as words: `pdf-form_filling` reads `pdf form filling`."""
     return _SPACE.sub(" ", re.sub(r"[-_/.]+", " ", name)).strip()
+
+
+def without_exclusions(description: str) -> str:
+    """The description without what the skill is not for ("NOT for X", "For Y→other-skill").
+
+    Each such statement is cut up to the end of its sentence: its words speak for other skills.
+    """
+    kept = (_EXCLUSION.sub("", sentence) for sentence in _SENTENCE_END.split(description))
+    return " ".join(sentence for sentence in kept if sentence)
 
 
 def prose(markdown: str) -> str:

@@ -204,7 +204,8 @@ class ArmHit:
     """What one arm says of one skill."""
 
     row: int
-    score: float
+    score: float  # on the arm's own scale: a cosine, or BM25
+    share: float  # of the most that any skill could score for this task, [0, 1]
     passage: int | None = None  # ordinal of the best passage; None where the arm has none
 
 

@@ -100,14 +100,24 @@ class DecisionReport:
     false_loads: FalseLoads
 
 
-def report(rows: Sequence[DecisionRow], *, bins: int = BINS) -> DecisionReport:
-    """All decision metrics over these rows."""
+def report(
+    rows: Sequence[DecisionRow],
+    *,
+    bins: int = BINS,
+    clusters: Sequence[str] | None = None,
+    strata: Sequence[str] | None = None,
+) -> DecisionReport:
+    """All decision metrics over these rows.
+
+    Balanced accuracy is the mean over `strata` where they are named, its interval drawn by
+    `clusters`; the other figures count every row alike.
+    """
     p, useful = _arrays(rows)
     return DecisionReport(
         rows=len(rows),
         useful=int(useful.sum()),
-        balanced_accuracy=balanced_accuracy(rows, LOADS),
-        balanced_accuracy_offer=balanced_accuracy(rows, OFFERS),
+        balanced_accuracy=balanced_accuracy(rows, LOADS, clusters=clusters, strata=strata),
+        balanced_accuracy_offer=balanced_accuracy(rows, OFFERS, clusters=clusters, strata=strata),
         auroc=auroc(p, useful),
         calibration=calibration(p, useful, bins=bins),
         risk_coverage=risk_coverage(p, useful),
@@ -115,16 +125,24 @@ def report(rows: Sequence[DecisionRow], *, bins: int = BINS) -> DecisionReport:
     )
 
 
-def balanced_accuracy(rows: Sequence[DecisionRow], acts: Collection[str]) -> Interval:
+def balanced_accuracy(
+    rows: Sequence[DecisionRow],
+    acts: Collection[str],
+    *,
+    clusters: Sequence[str] | None = None,
+    strata: Sequence[str] | None = None,
+) -> Interval:
     """Mean of the shares decided right among useful and useless rows, at the system's decision.
 
-    `acts` are the decisions that count as acting. All nan where either kind is missing.
+    `acts` are the decisions that count as acting. With `strata` (of each row) it is the mean of
+    their balanced accuracies, whatever their sizes. All nan where a stratum lacks either kind.
     """
-    kinds = {row.useful for row in rows}
-    if len(kinds) < 2:
+    cells = list(zip(strata or [""] * len(rows), (row.useful for row in rows), strict=True))
+    if not rows or len(set(cells)) < 2 * len({stratum for stratum, _ in cells}):
         return Interval(mean=np.nan, low=np.nan, high=np.nan, rows=len(rows))
     right = [float((row.decision in acts) == row.useful) for row in rows]
-    return mean_interval(right, strata=[str(row.useful) for row in rows], macro=True)
+    kinds = [f"{stratum} {useful}" for stratum, useful in cells]
+    return mean_interval(right, strata=kinds, clusters=clusters, macro=True)
 
 
 def auroc(p: Floats, useful: Bools) -> float:

@@ -16,7 +16,7 @@ import numpy as np
 from ir_measures import RR, R, Success, nDCG
 
 from evaluation.bootstrap import mean_intervals
-from evaluation.types import POOL, Interval, Place, Query, Run
+from evaluation.types import POOL, Interval, Place, Query, Run, catalogue_of
 
 COVERAGE = "Coverage@10"
 MEASURES = {
@@ -40,6 +40,10 @@ class Standing(StrEnum):
     TRUNCATED = "truncated"  # the right body is cut in the dump
     NAMES_SKILL = "names_skill"  # the query holds the answer
     WEAK_POSITIVE = "weak_positive"  # nobody said that this skill is the right one
+
+
+UNNAMED = frozenset({Standing.MAIN, Standing.TRUNCATED})
+"""What a headline is made of: a truncated body makes a query harder, not easier."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +94,7 @@ def _check(run: Run, rows: Iterable[Query]) -> None:
         if query.qid not in run.rankings:
             raise ValueError(f"{run.system} over {run.scope} did not answer {query.qid!r}")
         for place in run.rankings[query.qid].places:
-            if run.scope != POOL and not place.startswith(run.scope + "/"):
+            if run.scope not in (POOL, catalogue_of(place)):
                 raise ValueError(f"{run.system} ranks {place!r}, which is outside {run.scope}")
 
 
@@ -176,7 +180,10 @@ BREAKDOWNS: Mapping[str, Callable[[Query], str]] = {
 
 
 def break_down(
-    scores: Scores, queries: Iterable[Query], by: Callable[[Query], str]
+    scores: Scores,
+    queries: Iterable[Query],
+    by: Callable[[Query], str],
+    clusters: Mapping[str, str] | None = None,
 ) -> dict[str, dict[str, Interval]]:
     """Every metric's interval for each part of the queries, the parts in order of name."""
     scored = scores.by_metric["Hit@1"]
@@ -184,4 +191,4 @@ def break_down(
     for query in queries:
         if query.qid in scored:
             parts.setdefault(by(query), []).append(query)
-    return {part: summarise(scores, parts[part]) for part in sorted(parts)}
+    return {part: summarise(scores, parts[part], clusters) for part in sorted(parts)}

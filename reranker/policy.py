@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from core.errors import ModelMissingError
+from reranker.decision import ScaleWeights
 
 UNCALIBRATED = "uncalibrated"
-PROVISIONAL = Path(__file__).with_name("provisional_policy.json")
+SHIPPED = Path(__file__).with_name("policy.json")
 
 
-class ScaleWeights(BaseModel):
-    """A logistic model over the decision features, for answers scored by one reranker."""
+class Promise(BaseModel):
+    """One line of the table behind `max_false_load`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    bias: float
-    dense_lift: float = Field(ge=0)
-    coverage: float = Field(ge=0)
-    agreement: float = Field(ge=0)
+    max_false_load: float = Field(gt=0, le=1)
+    threshold: float = Field(ge=0, le=1)
 
 
 class Policy(BaseModel):
@@ -36,6 +36,10 @@ class Policy(BaseModel):
     load: float = Field(ge=0, le=1)
     consider: float = Field(ge=0, le=1)
     scales: dict[str, ScaleWeights] = Field(description="by the `scored_by` they judge")
+    false_load: tuple[Promise, ...] = Field(
+        default=(), description="from which probability a skill is loaded to keep which promise"
+    )
+    negatives: str = Field(default="", description="the rows that the promise was made on")
 
     @model_validator(mode="after")
     def _ordered(self) -> Policy:
@@ -45,8 +49,17 @@ class Policy(BaseModel):
             raise ValueError("`arm_weights` must hold a positive weight")
         return self
 
+    @model_validator(mode="after")
+    def _promises(self) -> Policy:
+        if self.false_load and self.calibration == UNCALIBRATED:
+            raise ValueError("an uncalibrated policy must not hold `false_load`")
+        lines = sorted(self.false_load, key=lambda line: line.max_false_load)
+        if any(lax.threshold > strict.threshold for strict, lax in pairwise(lines)):
+            raise ValueError("`false_load`: a laxer promise must not have a higher threshold")
+        return self
 
-def load_policy(path: Path = PROVISIONAL) -> Policy:
+
+def load_policy(path: Path = SHIPPED) -> Policy:
     """The policy in a file. Raises ModelMissingError with the field that is wrong."""
     try:
         return Policy.model_validate(json.loads(path.read_text()))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from app.routing.contract import NotLoaded, RoutedSkill, RouteRequest, Scores, Tokens, Twin
 from app.routing.select import snippet
 from core.types import Decision, Scored, SkillVersion, Verdict
-from reranker.decision import DecisionFeatures
+from reranker.decision import Features
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,7 @@ class Judged:
 
     scored: Scored
     p_useful: float
-    features: DecisionFeatures
+    features: Features
 
 
 def divide(
@@ -121,9 +121,7 @@ def explanation(judged: Sequence[Judged], background: NDArray[np.float32]) -> di
         },
         "features": {
             each.scored.version.skill_id: {
-                "dense_lift": round(each.features.dense_lift, 4),
-                "coverage": round(each.features.coverage, 4),
-                "agreement": each.features.agreement,
+                name: round(value, 6) for name, value in each.features.items()
             }
             for each in judged
         },

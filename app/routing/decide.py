@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 from core.types import Decision, Verdict
-from reranker.policy import Policy
+from reranker.policy import UNCALIBRATED, Policy
 
 # Every reason code that an answer may carry, and what it means. Documented in docs/api.md.
 DECISION_REASONS = {
@@ -41,12 +42,13 @@ def decide(
     searchable: bool = True,
     max_false_load: float | None = None,
 ) -> Decision:
-    """The verdict for skills in rank order, each with its probability of helping.
+    """The verdict for skills in rank order, with their falling probabilities of helping.
 
-    `max_false_load` only ever raises the bar for `load`: without a calibrated policy it is no
+    `max_false_load` only ever raises the bar for `load`, to what the policy's table promises;
+    where it promises nothing so strict, nothing is loaded. Without a calibrated policy it is no
     promise, and the answer's `calibration` says so.
     """
-    confidence = max(probabilities, default=0.0)
+    confidence = _first(probabilities)
     verdict, reason = _judge(probabilities, policy, named, max_false_load)
     if not visible:
         verdict, reason = Verdict.NONE, "nothing_visible"
@@ -70,14 +72,22 @@ def settle(decision: Decision, offered: int, reasons: Sequence[str]) -> Decision
 
 
 def load_threshold(policy: Policy, max_false_load: float | None) -> float:
-    """The probability from which a skill is loaded; never lower for a smaller tolerance."""
-    return policy.load if max_false_load is None else max(policy.load, 1 - max_false_load)
+    """The probability from which a skill is loaded; never lower for a smaller tolerance.
+
+    Infinite where the policy's table holds no promise as strict as `max_false_load`.
+    """
+    if max_false_load is None:
+        return policy.load
+    if policy.calibration == UNCALIBRATED:
+        return max(policy.load, 1 - max_false_load)
+    kept = [line.threshold for line in policy.false_load if line.max_false_load <= max_false_load]
+    return max(policy.load, min(kept, default=math.inf))
 
 
 def _judge(
     probabilities: Sequence[float], policy: Policy, named: bool, max_false_load: float | None
 ) -> tuple[Verdict, str]:
-    best = max(probabilities, default=0.0)
+    best = _first(probabilities)
     if best < policy.consider:
         return Verdict.NONE, "nothing_near"
     if best < load_threshold(policy, max_false_load):
@@ -86,3 +96,7 @@ def _judge(
         return Verdict.LOAD, "exact_name"
     equals = sum(best - p < SAME for p in probabilities)
     return Verdict.LOAD, "several_match" if equals > 1 else "clear_match"
+
+
+def _first(probabilities: Sequence[float]) -> float:
+    return probabilities[0] if probabilities else 0.0

@@ -32,7 +32,7 @@ from core.retrieval.view import View
 from core.telemetry import IN_FLIGHT, ROUTES, STAGE_SECONDS
 from core.text import query_text
 from core.types import ArmHit, Candidate, Decision, Filters, Scored, SkillVersion, Verdict
-from reranker.decision import DecisionFeatures, coverage, dense_lift, falling, probability
+from reranker.decision import Evidence, SkillEvidence, features, probabilities
 from reranker.overlap import Document, Reranker, word_weights
 from reranker.policy import Policy
 
@@ -40,9 +40,6 @@ Result = TypeVar("Result")
 
 # What a user wrote is kept under the ledger's own rule, or not at all.
 _UNRECORDED: dict[str, bool | set[str]] = {"task": True, "context": {"messages"}}
-
-# A skill that both arms put among their first few is one they agree on.
-AGREED_PLACES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,16 +209,11 @@ class Router:
     def _judge(self, ranked: Sequence[Scored], found: Found, timings: Timings) -> list[Judged]:
         """Each skill's features and its probability of helping, on the reranker's own scale."""
         started = time.perf_counter()
-        weights = self._policy.scales[self._reranker.name]
-        features = _features(ranked, found)
+        found_of = features(_evidence(ranked, found))
+        useful = probabilities(found_of, self._policy.scales[self._reranker.name])
         judged = [
             Judged(scored=scored, features=each, p_useful=p_useful)
-            for scored, each, p_useful in zip(
-                ranked,
-                features,
-                falling([probability(each, weights) for each in features]),
-                strict=True,
-            )
+            for scored, each, p_useful in zip(ranked, found_of, useful, strict=True)
         ]
         timings.keep("decide", started)
         return judged
@@ -321,18 +313,22 @@ def _document(version: SkillVersion) -> Document:
     return Document(name=version.name, description=version.description, body=version.body)
 
 
-def _features(ranked: Sequence[Scored], found: Found) -> list[DecisionFeatures]:
-    background = found.view.background(found.filters)
+def _evidence(ranked: Sequence[Scored], found: Found) -> Evidence:
     # A skill that the dense arm did not return is at most as similar as its last hit.
     least = found.dense[-1].score if found.dense else 0.0
-    agreed = {hit.row for hit in found.dense[:AGREED_PLACES]} & {
-        hit.row for hit in found.lexical.hits[:AGREED_PLACES]
-    }
-    return [
-        DecisionFeatures(
-            dense_lift=dense_lift(scored.arm_scores.get("dense", least), background),
-            coverage=coverage(found.lexical.idf, word_weights(_document(scored.version)).keys()),
-            agreement=float(scored.version.row in agreed),
-        )
-        for scored in ranked
-    ]
+    # A skill must not look doubtful because copies of it follow.
+    twins = {twin.row for scored in ranked for twin in scored.twins}
+    return Evidence(
+        skills=[
+            SkillEvidence(
+                similarity=scored.arm_scores.get("dense", least),
+                lexical=scored.arm_scores.get("lexical", 0.0),
+                words=word_weights(_document(scored.version)).keys(),
+            )
+            for scored in ranked
+        ],
+        similarities=[hit.score for hit in found.dense if hit.row not in twins],
+        lexical=[hit.score for hit in found.lexical.hits if hit.row not in twins],
+        background=found.view.background(found.filters),
+        idf=found.lexical.idf,
+    )

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from rank_bm25 import BM25Okapi
 
-from core.retrieval.lexical import FIELD_BOOSTS, analyse, field_texts, idf, weigh
+from core.retrieval.lexical import FIELDS, analyse, ceiling, field_texts, idf, weigh
 from core.retrieval.view import View
 from core.types import ArmHit, Filters, IndexRow, Vector
 
@@ -22,7 +22,12 @@ def dense(view: View, vector: Vector, filters: Filters, k: int, *, threads: int)
     bounds what the scan may start, and 1 is as fast.
     """
     hits = [
-        ArmHit(row=int(part.segment.rows.ids[position]), score=score, passage=ordinal)
+        ArmHit(
+            row=int(part.segment.rows.ids[position]),
+            score=score,
+            share=max(score, 0.0),
+            passage=ordinal,
+        )
         for part in view.visible(filters)
         if part.count
         for position, ordinal, score in part.segment.passages.search(
@@ -53,13 +58,18 @@ class LexicalArm(Protocol):
 
 
 class TantivyArm:
-    """The lexical arm at any size: BM25F-like, over the view's own indexes."""
+    """The lexical arm at any size, over the view's own indexes."""
 
     def search(self, view: View, task: str, filters: Filters, k: int) -> LexicalResult:
-        """The k visible skills with the best sum of boosted per-field BM25 scores."""
+        """The k visible skills with the best sum of per-field BM25 scores."""
         idf_by_token, terms = weigh(analyse(task), [segment.words for segment in view.segments])
+        most = ceiling(idf_by_token)
         hits = [
-            ArmHit(row=int(part.segment.rows.ids[position]), score=score)
+            ArmHit(
+                row=int(part.segment.rows.ids[position]),
+                score=score,
+                share=min(score / most, 1.0),
+            )
             for part, wanted in zip(view.visible(filters), terms, strict=True)
             if part.count
             for position, score in part.segment.words.search(wanted, part.rows, k)
@@ -70,8 +80,8 @@ class TantivyArm:
 class RankBM25Arm:
     """The lexical arm for small catalogues, by rank-bm25: the reference for `TantivyArm`.
 
-    Holds its rows' tokens in memory and scores every row for every task. A field's boost
-    becomes a repetition of its tokens. Never mutated: `extended` makes the next one.
+    Holds its rows' tokens in memory, those of all fields as one, and scores every row for every
+    task. Never mutated: `extended` makes the next one.
     """
 
     def __init__(self, tokens: Mapping[int, list[str]]) -> None:
@@ -85,11 +95,11 @@ class RankBM25Arm:
     @classmethod
     def of(cls, rows: Iterable[IndexRow]) -> RankBM25Arm:
         """An arm over these rows."""
-        return cls({row.row: _boosted_tokens(row) for row in rows})
+        return cls({row.row: _tokens(row) for row in rows})
 
     def extended(self, rows: Iterable[IndexRow]) -> RankBM25Arm:
         """An arm over these rows too."""
-        return RankBM25Arm({**self._tokens, **{row.row: _boosted_tokens(row) for row in rows}})
+        return RankBM25Arm({**self._tokens, **{row.row: _tokens(row) for row in rows}})
 
     def search(self, view: View, task: str, filters: Filters, k: int) -> LexicalResult:
         """The k visible skills with the best Okapi BM25 score; rows not held here are not seen."""
@@ -101,18 +111,20 @@ class RankBM25Arm:
         scores = self._bm25.get_scores(distinct)
         seen = np.concatenate([part.segment.rows.ids[part.mask] for part in view.visible(filters)])
         scores[~np.isin(self._rows, seen)] = 0.0
+        most = ceiling(weights) / len(FIELDS)
         hits = [
-            ArmHit(row=int(self._rows[place]), score=float(scores[place]))
+            ArmHit(
+                row=int(self._rows[place]),
+                score=float(scores[place]),
+                share=min(float(scores[place]) / most, 1.0),
+            )
             for place in np.flatnonzero(scores > 0)
         ]
         return LexicalResult(hits=_best(hits, k), idf=weights)
 
 
-def _boosted_tokens(row: IndexRow) -> list[str]:
-    repeats = {name: max(1, round(boost)) for name, boost in FIELD_BOOSTS.items()}
-    return [
-        token for name, text in field_texts(row).items() for token in analyse(text) * repeats[name]
-    ]
+def _tokens(row: IndexRow) -> list[str]:
+    return [token for text in field_texts(row).values() for token in analyse(text)]
 
 
 def _best(hits: Sequence[ArmHit], k: int) -> list[ArmHit]:

@@ -33,7 +33,7 @@ from core.retrieval.rows import RowTable
 from core.retrieval.segment import Segment
 from core.types import IndexRow, Space, Vectors
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST_FILE = "manifest.json"
 DENSE_FILE = "dense.faiss"
 LEXICAL_FOLDER = "lexical"

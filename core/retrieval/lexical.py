@@ -1,4 +1,4 @@
-"""The lexical index: tantivy over four boosted fields, and how its words are weighed.
+"""The lexical index: tantivy over three overlapping fields, and how its words are weighed.
 
 Documents and tasks pass through the same `analyse`. Term frequencies are stored, positions and
 texts are not: the index only ranks.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,12 +31,17 @@ from tantivy import (
 )
 
 from core.retrieval.rows import Mask, Positions
+from core.text import without_exclusions
 from core.types import IndexRow
 
-FIELD_BOOSTS = {"name": 3.0, "description": 2.0, "triggers": 1.5, "body": 1.0}
+# They overlap instead of being boosted: a word of the name counts in all three, one of the
+# description in two (docs/decisions/0009).
+FIELDS = ("name", "routing", "text")
 
 # A task of 20,000 characters has some 1,200 distinct tokens; the rarest say what it is about.
 MAX_TERMS = 48
+
+_K1 = 1.2  # tantivy's own
 
 _POSITION = "position"
 _ANALYSER = "loadstar"
@@ -88,18 +93,18 @@ def analyse(text: str) -> list[str]:
 
 def _schema() -> Schema:
     builder = SchemaBuilder()
-    for name in FIELD_BOOSTS:
+    for name in FIELDS:
         builder = builder.add_text_field(name, tokenizer_name=_ANALYSER, index_option="freq")
     return builder.add_unsigned_field(_POSITION, indexed=True, fast=True).build()
 
 
 def field_texts(row: IndexRow) -> dict[str, str]:
-    """What each field of `FIELD_BOOSTS` holds of a row."""
+    """What each field of `FIELDS` holds of a row."""
+    description = without_exclusions(row.description)
     return {
         "name": row.name,
-        "description": row.description,
-        "triggers": "\n".join(row.triggers),
-        "body": row.body,
+        "routing": "\n".join((row.name, description, *row.triggers)),
+        "text": "\n".join((row.name, description, row.body)),
     }
 
 
@@ -107,6 +112,11 @@ def idf(documents: int, frequency: NDArray[np.int64]) -> NDArray[np.float64]:
     """BM25's inverse document frequency as tantivy computes it, of each frequency."""
     weights: NDArray[np.float64] = np.log1p((documents - frequency + 0.5) / (frequency + 0.5))
     return weights
+
+
+def ceiling(idf_by_token: Mapping[str, float]) -> float:
+    """About the most that any skill can score: every word in every field, without end."""
+    return len(FIELDS) * (_K1 + 1) * sum(idf_by_token.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +147,10 @@ class WordIndex:
         """Map what `WordWriter` wrote into `folder`. Raises ValueError where tantivy cannot.
 
         The folder may be read-only. tantivy wants to put a lock file beside the files it opens,
-        so it is shown links to them; once mapped, it needs their names no more.
+        so it is shown links to them; once mapped, it needs their names no more. Should it still
+        hold its lock at the end, the links stay behind in the temporary folder.
         """
-        with TemporaryDirectory(prefix="loadstar-") as links:
+        with TemporaryDirectory(prefix="loadstar-", ignore_cleanup_errors=True) as links:
             for file in folder.iterdir():
                 (Path(links) / file.name).symlink_to(file.resolve())
             index = Index.open(links)
@@ -150,8 +161,8 @@ class WordIndex:
 
     def frequencies(self, tokens: Sequence[str]) -> NDArray[np.int64]:
         """How many documents hold each token in each field, shape (tokens, fields)."""
-        counts = [[self._searcher.doc_freq(name, t) for name in FIELD_BOOSTS] for t in tokens]
-        return np.array(counts, dtype=np.int64).reshape(len(tokens), len(FIELD_BOOSTS))
+        counts = [[self._searcher.doc_freq(name, t) for name in FIELDS] for t in tokens]
+        return np.array(counts, dtype=np.int64).reshape(len(tokens), len(FIELDS))
 
     def search(
         self, terms: Sequence[Term], visible: Mask | None, k: int
@@ -260,16 +271,16 @@ def weigh(
     distinct = list(dict.fromkeys(tokens))
     documents = sum(index.documents for index in indexes)
     local = [index.frequencies(distinct) for index in indexes]
-    shared = sum(local, np.zeros((len(distinct), len(FIELD_BOOSTS)), dtype=np.int64))
+    shared = sum(local, np.zeros((len(distinct), len(FIELDS)), dtype=np.int64))
     most = shared.max(axis=1)
     weights = idf(documents, most)
     rarest = [int(i) for i in np.argsort(-weights, kind="stable") if most[i] > 0][:MAX_TERMS]
     corrected = idf(documents, shared)
     terms = [
         [
-            Term(name, distinct[i], boost * float(factors[i, column]))
+            Term(name, distinct[i], float(factors[i, column]))
             for i in rarest
-            for column, (name, boost) in enumerate(FIELD_BOOSTS.items())
+            for column, name in enumerate(FIELDS)
             if counts[i, column]
         ]
         for counts, factors in (

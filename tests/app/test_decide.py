@@ -8,15 +8,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.routing.decide import DECISION_REASONS, NOT_LOADED_REASONS, decide, settle
+from app.routing.decide import (
+    DECISION_REASONS,
+    NOT_LOADED_REASONS,
+    decide,
+    load_threshold,
+    settle,
+)
 from core.types import Verdict
-from reranker.policy import load_policy
+from reranker.policy import SHIPPED, UNCALIBRATED, Policy, load_policy
 
-POLICY = load_policy()
+POLICY = load_policy(SHIPPED).model_copy(
+    update={"calibration": UNCALIBRATED, "false_load": (), "load": 0.55, "consider": 0.35}
+)
+PROMISES = [
+    {"max_false_load": 0.05, "threshold": 0.9},
+    {"max_false_load": 0.1, "threshold": 0.8},
+    {"max_false_load": 0.5, "threshold": 0.2},
+]
+CALIBRATED = Policy.model_validate(
+    POLICY.model_dump() | {"calibration": "some rows", "false_load": PROMISES}
+)
 SURE, UNSURE, UNLIKELY = POLICY.load + 0.1, POLICY.consider + 0.01, POLICY.consider - 0.1
 ORDER = [Verdict.NONE, Verdict.CONSIDER, Verdict.LOAD]
 
-probabilities = st.lists(st.floats(0, 1), max_size=6)
+probabilities = st.lists(st.floats(0, 1), max_size=6).map(lambda p: sorted(p, reverse=True))
+policies = st.sampled_from([POLICY, CALIBRATED])
 
 
 @pytest.mark.parametrize(
@@ -60,13 +77,32 @@ def test_a_task_without_words_is_said_to_have_none() -> None:
     assert decide([SURE], POLICY, searchable=False).reason == "no_words"
 
 
-@given(probabilities, st.floats(0.001, 1), st.floats(0.001, 1))
+@pytest.mark.parametrize(
+    ("tolerated", "threshold"), [(0.05, 0.9), (0.07, 0.9), (0.1, 0.8), (0.49, 0.8)]
+)
+def test_a_tolerance_takes_the_laxest_promise_within_it(tolerated: float, threshold: float) -> None:
+    assert load_threshold(CALIBRATED, tolerated) == threshold
+
+
+def test_a_promise_never_lowers_the_bar() -> None:
+    assert load_threshold(CALIBRATED, 1.0) == load_threshold(CALIBRATED, None) == POLICY.load
+
+
+def test_what_cannot_be_promised_loads_nothing() -> None:
+    assert decide([1.0], CALIBRATED, max_false_load=0.01).verdict is Verdict.CONSIDER
+
+
+def test_without_calibration_the_probability_is_taken_at_its_word() -> None:
+    assert load_threshold(POLICY, 0.1) == 0.9
+
+
+@given(probabilities, policies, st.floats(0.001, 1), st.floats(0.001, 1))
 def test_tolerating_more_false_loads_never_loads_less(
-    given_probabilities: list[float], one: float, other: float
+    given_probabilities: list[float], policy: Policy, one: float, other: float
 ) -> None:
     strict, lax = sorted((one, other))
     verdicts = [
-        decide(given_probabilities, POLICY, max_false_load=tolerance).verdict
+        decide(given_probabilities, policy, max_false_load=tolerance).verdict
         for tolerance in (strict, lax)
     ]
     assert ORDER.index(verdicts[0]) <= ORDER.index(verdicts[1])

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.skill_format import parse
-from core.text import PASSAGE_CHARS, passages, prose, query_text, routing_text, spoken_name
+from core.text import (
+    PASSAGE_CHARS,
+    passages,
+    prose,
+    query_text,
+    routing_text,
+    spoken_name,
+    without_exclusions,
+)
 from core.types import PassageKind, SkillDraft
 
 SKILL = b"""---
@@ -81,3 +90,26 @@ def test_a_body_passage_never_exceeds_its_length(body: str) -> None:
 def test_prose_is_one_line_whatever_the_markup(markdown: str) -> None:
     text = prose(markdown)
     assert "\n" not in text and text == text.strip()
+
+
+@pytest.mark.parametrize(
+    ("description", "kept"),
+    [
+        ("Fills forms. NOT for merging (use pdf-merge). Fast.", "Fills forms. Fast."),
+        ("Fills forms; do not use when a scan has no fields.", "Fills forms; do "),
+        ("Edits sheets. For charts→draw, for pivots→analyse.", "Edits sheets."),
+        ("Not only for forms.", "Not only for forms."),
+        (
+            "Never loses data. Use when forms are blank.",
+            "Never loses data. Use when forms are blank.",
+        ),
+        ("填写表单。不适用于扫描件。", "填写表单。"),
+    ],
+)
+def test_what_a_skill_is_not_for_is_left_out(description: str, kept: str) -> None:
+    assert without_exclusions(description) == kept
+
+
+@given(st.text())
+def test_exclusions_of_any_text_can_be_left_out(text: str) -> None:
+    assert len(without_exclusions(text)) <= len(text)

@@ -190,3 +190,19 @@ def test_a_report_holds_both_ways_of_acting() -> None:
     assert (found.rows, found.useful) == (4, 2)
     assert found.balanced_accuracy.mean == 0.75
     assert found.balanced_accuracy_offer.mean == 1
+
+
+def test_strata_count_alike_whatever_their_sizes() -> None:
+    rows = decided(("load", True), ("load", False), *[("load", True), ("none", False)] * 9)
+    strata = ["small"] * 2 + ["large"] * 18
+    assert balanced_accuracy(rows, LOADS, strata=strata).mean == pytest.approx(0.75)
+    assert balanced_accuracy(rows, LOADS).mean == pytest.approx(0.95)
+
+
+def test_rows_of_one_cluster_are_no_independent_draws() -> None:
+    rows = decided(*[("load", True), ("none", False), ("none", True), ("load", False)] * 10)
+    tied = ["right", "right", "wrong", "wrong"] * 10
+    alone, together = (
+        balanced_accuracy(rows, LOADS, clusters=clusters) for clusters in (None, tied)
+    )
+    assert together.high - together.low > 2 * (alone.high - alone.low)

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from reranker.decision import DecisionFeatures, coverage, dense_lift, falling, probability
-from reranker.policy import ScaleWeights
+from reranker.decision import (
+    FEATURES,
+    Evidence,
+    Features,
+    ScaleWeights,
+    SkillEvidence,
+    coverage,
+    dense_lift,
+    dense_margin,
+    falling,
+    features,
+    lexical_margin,
+    probabilities,
+    probability,
+)
 
-WEIGHTS = ScaleWeights(bias=-2, dense_lift=0.5, coverage=3, agreement=1)
+WEIGHTS = ScaleWeights(bias=-2, weights={"dense_lift": 0.5, "coverage": 3})
 unit = st.floats(0, 1)
 
 
-def features(lift: float, covered: float, agreed: float = 0) -> DecisionFeatures:
-    return DecisionFeatures(dense_lift=lift, coverage=covered, agreement=agreed)
+def found(lift: float, covered: float) -> Features:
+    return {"dense_lift": lift, "coverage": covered}
 
 
 def test_the_same_similarity_says_less_where_small_talk_scores_high() -> None:
@@ -45,14 +60,65 @@ def test_a_task_without_words_is_not_covered() -> None:
 def test_more_evidence_never_lowers_the_probability(
     lift: float, more: float, covered: float, further: float
 ) -> None:
-    before = probability(features(lift, covered), WEIGHTS)
-    after = probability(features(lift + more, max(covered, further), 1), WEIGHTS)
+    before = probability(found(lift, covered), WEIGHTS)
+    after = probability(found(lift + more, max(covered, further)), WEIGHTS)
     assert 0 <= before <= after <= 1
 
 
+def test_every_feature_is_found_of_every_ranked_skill() -> None:
+    known = Evidence(
+        skills=[
+            SkillEvidence(similarity=0.5, lexical=9, words={"pdf"}),
+            SkillEvidence(similarity=0.2, lexical=0, words=set()),
+        ],
+        similarities=[0.5, 0.2],
+        lexical=[9.0],
+        background=np.array([0.1, 0.2], dtype=np.float32),
+        idf={"pdf": 3.0, "fill": 1.0},
+    )
+    first, second = features(known)
+    assert first.keys() == second.keys() == FEATURES.keys()
+    assert first["coverage"] == 0.75
+    assert all(first[name] > second[name] for name in FEATURES)
+    # One next hit, and four that are missing count as the background's mean.
+    assert first["dense_margin"] == pytest.approx(0.5 - (0.2 + 4 * 0.15) / 5)
+
+
+NOTHING = np.array([0.1], dtype=np.float32)
+
+
+def test_a_skill_stands_out_less_where_all_are_near() -> None:
+    assert dense_margin(0.6, [0.6, 0.2, 0.1], NOTHING) > dense_margin(0.6, [0.6, 0.5, 0.5], NOTHING)
+    assert lexical_margin(9, [9, 1, 1]) > lexical_margin(9, [9, 8, 8])
+
+
+def test_the_only_skill_is_held_against_what_it_would_answer_to_anything() -> None:
+    assert dense_margin(0.4, [0.4], NOTHING) == pytest.approx(0.3)
+    assert dense_margin(0.1, [0.1], NOTHING) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_feature_without_a_weight_counts_nothing() -> None:
+    scale = ScaleWeights(bias=0, weights={"coverage": 1})
+    assert probability(found(9, 0), scale) == 0.5
+
+
+@pytest.mark.parametrize("weights", [{"coverage": -1}, {"covrage": 1}])
+def test_a_weight_that_falls_or_has_no_feature_is_refused(weights: dict[str, float]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(weights))):
+        ScaleWeights(bias=0, weights=weights)
+
+
 @given(st.lists(unit))
-def test_probabilities_fall_with_the_rank_and_the_best_stays(probabilities: list[float]) -> None:
-    fallen = falling(probabilities)
+def test_probabilities_fall_with_the_rank_and_the_first_stays(given_ones: list[float]) -> None:
+    fallen = falling(given_ones)
     assert fallen == sorted(fallen, reverse=True)
-    assert all(after >= before for after, before in zip(fallen, probabilities, strict=True))
-    assert max(fallen, default=0) == max(probabilities, default=0)
+    assert all(after <= before for after, before in zip(fallen, given_ones, strict=True))
+    assert fallen[:1] == given_ones[:1]
+
+
+@given(st.lists(st.tuples(st.floats(-5, 20), unit), min_size=1, max_size=8), st.integers(1, 8))
+def test_the_confidence_does_not_depend_on_how_many_skills_were_asked_for(
+    ranked: list[tuple[float, float]], k: int
+) -> None:
+    answer = [found(lift, covered) for lift, covered in ranked]
+    assert probabilities(answer[:k], WEIGHTS)[0] == probabilities(answer, WEIGHTS)[0]

@@ -9,14 +9,17 @@ from typing import Any
 import pytest
 
 from core.errors import ModelMissingError
-from reranker.policy import PROVISIONAL, UNCALIBRATED, load_policy
+from reranker.policy import SHIPPED, UNCALIBRATED, load_policy
 
 # More similarity must never mean less use.
-FALLING = {"bias": 0, "dense_lift": -1, "coverage": 1, "agreement": 0}
+FALLING = {"bias": 0, "weights": {"dense_lift": -1, "coverage": 1}}
+PROMISE = {"max_false_load": 0.1, "threshold": 0.9}
 
 
-def test_the_shipped_policy_says_that_it_is_not_calibrated() -> None:
-    assert load_policy().calibration == UNCALIBRATED
+def test_the_shipped_policy_names_its_rows_and_promises_something() -> None:
+    shipped = load_policy(SHIPPED)
+    assert "rows: metatool" in shipped.calibration and "useless rows" in shipped.negatives
+    assert 0.1 in {line.max_false_load for line in shipped.false_load}
 
 
 def test_a_missing_policy_file_is_named(tmp_path: Path) -> None:
@@ -31,9 +34,15 @@ def test_a_missing_policy_file_is_named(tmp_path: Path) -> None:
         ({"consider": 0.99}, "consider"),
         ({"typo": 1}, "typo"),
         ({"arm_weights": {"dense": 0}}, "arm_weights"),
+        ({"scales": {"overlap": FALLING}}, "dense_lift"),
+        ({"scales": {"overlap": {"bias": 0, "weights": {"charm": 1}}}}, "charm"),
+        ({"calibration": UNCALIBRATED}, "uncalibrated"),
         (
-            {"scales": {"overlap": {"bias": 0, "dense_lift": -1, "coverage": 1, "agreement": 0}}},
-            "dense_lift",
+            {
+                "calibration": "some rows",
+                "false_load": [PROMISE, {"max_false_load": 0.2, "threshold": 0.95}],
+            },
+            "laxer",
         ),
     ],
 )
@@ -41,13 +50,13 @@ def test_a_wrong_policy_is_refused_with_its_field(
     tmp_path: Path, change: dict[str, Any], named: str
 ) -> None:
     file = tmp_path / "policy.json"
-    file.write_text(json.dumps(json.loads(PROVISIONAL.read_text()) | change))
+    file.write_text(json.dumps(json.loads(SHIPPED.read_text()) | change))
     with pytest.raises(ModelMissingError, match=named):
         load_policy(file)
 
 
 def test_a_torn_policy_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "policy.json"
-    file.write_text(PROVISIONAL.read_text()[:40])
+    file.write_text(SHIPPED.read_text()[:40])
     with pytest.raises(ModelMissingError, match="not valid"):
         load_policy(file)

@@ -34,13 +34,15 @@ def brute_force(rows: Sequence[IndexRow], query: Vector, k: int) -> list[ArmHit]
     for row in rows:
         scores = np.array([p.vector.astype(np.float32) @ query for p in row.passages])
         best = int(scores.argmax())
-        hits.append(ArmHit(row=row.row, score=float(scores[best]), passage=best))
+        score = float(scores[best])
+        hits.append(ArmHit(row=row.row, score=score, share=max(score, 0.0), passage=best))
     return sorted(hits, key=lambda hit: (-hit.score, hit.row))[:k]
 
 
 def assert_same(found: Sequence[ArmHit], expected: Sequence[ArmHit]) -> None:
     assert [(hit.row, hit.passage) for hit in found] == [(hit.row, hit.passage) for hit in expected]
     assert [hit.score for hit in found] == pytest.approx([hit.score for hit in expected], abs=1e-5)
+    assert [hit.share for hit in found] == pytest.approx([hit.share for hit in expected], abs=1e-5)
 
 
 @pytest.fixture(scope="module")

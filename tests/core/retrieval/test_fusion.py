@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -9,9 +10,14 @@ from core.types import ArmHit
 
 WEIGHTS = {"dense": 0.7, "lexical": 0.3}
 
-scores = st.floats(-1, 40, allow_nan=False)
-arm = st.dictionaries(st.integers(0, 30), scores, max_size=20).map(
-    lambda found: [ArmHit(row=row, score=score) for row, score in found.items()]
+
+def hit(row: int, share: float, passage: int | None = None) -> ArmHit:
+    return ArmHit(row=row, score=30 * share, share=share, passage=passage)
+
+
+shares = st.floats(0, 1, allow_nan=False)
+arm = st.dictionaries(st.integers(0, 30), shares, max_size=20).map(
+    lambda found: [hit(row, share) for row, share in found.items()]
 )
 arms = st.fixed_dictionaries({"dense": arm, "lexical": arm})
 
@@ -32,7 +38,7 @@ def test_the_order_of_hits_and_arms_does_not_matter(
     assert fuse(mixed, WEIGHTS, 50) == fuse(hits, WEIGHTS, 50)
 
 
-@given(hits=arms, rise=st.floats(0, 10), name=st.sampled_from(["dense", "lexical"]), data=st.data())
+@given(hits=arms, rise=st.floats(0, 1), name=st.sampled_from(["dense", "lexical"]), data=st.data())
 def test_a_better_score_never_costs_a_place(
     hits: dict[str, list[ArmHit]], rise: float, name: str, data: st.DataObject
 ) -> None:
@@ -40,7 +46,8 @@ def test_a_better_score_never_costs_a_place(
         return
     lifted = data.draw(st.sampled_from(hits[name]))
     better = [
-        ArmHit(row=hit.row, score=hit.score + rise) if hit is lifted else hit for hit in hits[name]
+        replace(each, share=min(each.share + rise, 1.0)) if each is lifted else each
+        for each in hits[name]
     ]
 
     def place(of: dict[str, list[ArmHit]]) -> tuple[float, int]:
@@ -55,34 +62,36 @@ def test_a_better_score_never_costs_a_place(
     assert better_above <= above
 
 
-def test_best_in_every_arm_scores_1_and_best_in_one_scores_its_weight() -> None:
-    hits = {
-        "dense": [ArmHit(row=1, score=0.8, passage=2), ArmHit(row=2, score=0.4, passage=0)],
-        "lexical": [ArmHit(row=1, score=20.0), ArmHit(row=3, score=10.0)],
-    }
-    first, second, third = fuse(hits, WEIGHTS, 10)
-    assert (first.row, first.score, first.passage) == (1, 1.0, 2)
-    assert second.row == 2
-    assert second.score == pytest.approx(0.35)
-    assert (third.row, third.passage) == (3, None)
-    assert third.score == pytest.approx(0.15)
-    assert first.arm_scores == {"dense": 0.8, "lexical": 20.0}
+def test_a_score_is_the_weighted_mean_of_the_shares() -> None:
+    hits = {"dense": [hit(1, 0.8, passage=2)], "lexical": [hit(1, 0.5)]}
+    [found] = fuse(hits, WEIGHTS, 10)
+    assert (found.row, found.passage) == (1, 2)
+    assert found.score == pytest.approx(0.7 * 0.8 + 0.3 * 0.5)
+    assert found.arm_scores == {"dense": 24.0, "lexical": 15.0}
+
+
+def test_a_skill_that_an_arm_left_out_counts_as_its_last_hit() -> None:
+    hits = {"dense": [hit(1, 0.8), hit(2, 0.4)], "lexical": [hit(3, 0.5), hit(1, 0.2)]}
+    scores = {found.row: found.score for found in fuse(hits, WEIGHTS, 10)}
+    assert scores[2] == pytest.approx(0.7 * 0.4 + 0.3 * 0.2)
+    assert scores[3] == pytest.approx(0.7 * 0.4 + 0.3 * 0.5)
+
+
+def test_an_arm_that_found_fewer_gives_nothing_to_what_it_left_out() -> None:
+    hits = {"dense": [hit(1, 0.8), hit(2, 0.4)], "lexical": [hit(1, 0.5)]}
+    scores = {found.row: found.score for found in fuse(hits, WEIGHTS, 10)}
+    assert scores[2] == pytest.approx(0.7 * 0.4)
 
 
 def test_an_arm_that_did_not_run_takes_no_weight() -> None:
-    hit = ArmHit(row=1, score=5.0)
-    assert fuse({"lexical": [hit]}, WEIGHTS, 1)[0].score == 1.0
-    assert fuse({"lexical": [hit], "dense": []}, WEIGHTS, 1)[0].score == pytest.approx(0.3)
+    assert fuse({"lexical": [hit(1, 0.5)]}, WEIGHTS, 1)[0].score == 0.5
+    both = fuse({"lexical": [hit(1, 0.5)], "dense": []}, WEIGHTS, 1)
+    assert both[0].score == pytest.approx(0.15)
 
 
 def test_ties_are_ordered_by_row_and_k_cuts() -> None:
-    hits = {"dense": [ArmHit(row=row, score=0.5) for row in (9, 3, 7)]}
+    hits = {"dense": [hit(row, 0.5) for row in (9, 3, 7)]}
     assert [candidate.row for candidate in fuse(hits, WEIGHTS, 2)] == [3, 7]
-
-
-def test_hits_at_or_below_0_score_0() -> None:
-    hits = {"dense": [ArmHit(row=1, score=-0.2), ArmHit(row=2, score=0.0)]}
-    assert [candidate.score for candidate in fuse(hits, WEIGHTS, 2)] == [0.0, 0.0]
 
 
 def test_an_arm_without_a_weight_is_a_mistake() -> None:

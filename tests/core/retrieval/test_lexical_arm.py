@@ -73,6 +73,26 @@ def test_a_word_of_the_name_says_more_than_one_of_the_body(
     assert found(view, "an invoice") == [2, 1]
 
 
+def test_what_a_skill_says_it_is_not_for_does_not_find_it(
+    make_row: MakeRow, make_view: MakeView
+) -> None:
+    view = make_view([make_row(1, description="Merge sheets. NOT for invoices (use billing).")])
+    assert found(view, "merge") == [1]
+    assert found(view, "invoices") == []
+
+
+@pytest.mark.parametrize("arm", ["tantivy", "rank-bm25"])
+def test_a_share_rises_with_the_words_found_and_stays_within_1(
+    view: View, rows: list[IndexRow], arm: str
+) -> None:
+    searcher: LexicalArm = TantivyArm() if arm == "tantivy" else RankBM25Arm.of(rows)
+    known = rows[0].description
+    whole = searcher.search(view, known, EVERYTHING, 5).hits
+    part = searcher.search(view, f"{known} zzzzz qqqqq", EVERYTHING, 5).hits
+    assert 1 >= whole[0].share > part[0].share > 0
+    assert [hit.share for hit in whole] == sorted((hit.share for hit in whole), reverse=True)
+
+
 def test_one_of_many_words_is_enough(make_row: MakeRow, make_view: MakeView) -> None:
     view = make_view([make_row(1, description="merge spreadsheets")])
     assert found(view, "please take my twelve spreadsheets and do something clever") == [1]

@@ -1,0 +1,1 @@
+"""Tuning: the measurements behind the first stage's constants, on train and calibration rows."""

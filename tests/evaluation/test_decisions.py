@@ -1,0 +1,191 @@
+"""Decision lines: policies judged on observations, and what a report says of broken ones."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+
+from evaluation.datasets import METATOOL, SkillRow
+from evaluation.decision_metrics import report
+from evaluation.decisions import PROMISED, judge, labelled_cases, lines_of, own_cases
+from evaluation.fitting import NO_TOOL, fit, may_train, usable, within_catalogues
+from evaluation.observations import Condition, Observation, Seen
+from evaluation.types import POOL, Split
+from reranker.decision import FEATURES, ScaleWeights, probability
+from reranker.policy import SHIPPED, Policy, load_policy
+from tests.evaluation.rows import a_query
+
+BASE = load_policy(SHIPPED)
+TRUTH = ScaleWeights(bias=-3, weights={"dense_margin": 1.0, "lexical_margin": 2.0})
+
+
+def an_observation(
+    number: int,
+    *,
+    useful: bool,
+    features: dict[str, float],
+    source: str = "uipath",
+    scope: str = "acme/tools",
+    condition: Condition | None = None,
+    split: str = Split.TEST,
+    weak: bool = False,
+) -> Observation:
+    kind = Condition.PRESENT if useful else Condition.REMOVED
+    return Observation(
+        qid=f"{source}-{number}",
+        source=source,
+        scope=scope,
+        condition=condition or kind,
+        useful=useful,
+        split=split,
+        component=f"skill {number // 2}",
+        weak=weak,
+        scored_by="overlap",
+        named=False,
+        visible=True,
+        searchable=True,
+        skills=(Seen(place="p", twins=(), features=features, right=useful, scores={}),),
+    )
+
+
+def drawn(
+    count: int, *, seed: int = 0, split: str = Split.TEST, **others: Any
+) -> list[Observation]:
+    """Observations whose usefulness is drawn from `TRUTH`."""
+    random = np.random.default_rng(seed)
+    found = []
+    for number in range(count):
+        features = {
+            **dict.fromkeys(FEATURES, 0.0),
+            "dense_margin": float(random.normal(2, 2)),
+            "lexical_margin": float(random.random()),
+        }
+        useful = bool(random.random() < probability(features, TRUTH))
+        found.append(
+            an_observation(number, useful=useful, features=features, split=split, **others)
+        )
+    return found
+
+
+def policy_of(scale: ScaleWeights, **others: object) -> Policy:
+    return BASE.model_copy(update={"scales": {"overlap": scale}, **others})
+
+
+def scaled(factor: float) -> ScaleWeights:
+    weights = {name: weight * factor for name, weight in TRUTH.weights.items()}
+    return ScaleWeights(bias=TRUTH.bias * factor, weights=weights)
+
+
+def test_an_overconfident_policy_is_called_out_and_the_true_one_is_not() -> None:
+    rows = drawn(1_000)
+    verdicts = [
+        report([judge(each, policy_of(scaled(factor))) for each in rows]).calibration.verdict
+        for factor in (1, 5)
+    ]
+    assert verdicts[0] == "calibrated"
+    assert verdicts[1] in {"overconfident", "miscalibrated"}
+
+
+def test_a_policy_that_is_always_surer_is_called_overconfident() -> None:
+    surer = ScaleWeights(bias=TRUTH.bias + 2, weights=TRUTH.weights)
+    found = report([judge(each, policy_of(surer)) for each in drawn(1_000)])
+    assert found.calibration.verdict == "overconfident"
+
+
+@pytest.mark.parametrize("bias", [-2.0, 2.0])
+def test_a_policy_that_always_says_the_same_is_worth_a_half(bias: float) -> None:
+    constant = policy_of(ScaleWeights(bias=bias, weights={}))
+    found = report([judge(each, constant) for each in drawn(300)])
+    assert (found.balanced_accuracy.mean, found.auroc) == (0.5, 0.5)
+
+
+def test_a_fitted_policy_is_calibrated_and_keeps_its_promise_on_rows_like_its_own() -> None:
+    seen = drawn(6_000, seed=1, split=Split.TRAIN) + drawn(2_000, seed=2, split=Split.CALIBRATION)
+    fitted, fresh = fit(seen, BASE), drawn(4_000, seed=3)
+    loaded = [
+        judge(each, fitted, max_false_load=0.1).decision == "load"
+        for each in fresh
+        if not each.useful
+    ]
+    assert np.mean(loaded) == pytest.approx(0.1, abs=0.03)
+    assert report([judge(each, fitted) for each in fresh]).balanced_accuracy.mean > 0.75
+    assert "8,000 rows: uipath" in fitted.calibration
+
+
+def test_test_rows_and_unchecked_negatives_change_nothing_that_is_fitted() -> None:
+    seen = drawn(200, seed=1, split=Split.TRAIN) + drawn(100, seed=2, split=Split.CALIBRATION)
+    weak = an_observation(900, useful=False, features=dict.fromkeys(FEATURES, 9.0), weak=True)
+    assert fit([*seen, *drawn(50), weak], BASE) == fit(seen, BASE)
+    assert weak not in usable([weak])
+
+
+def test_every_case_names_its_useless_rows_and_none_lacks_a_kind() -> None:
+    features = dict.fromkeys(FEATURES, 1.0)
+    conditions = [
+        ("uipath", Condition.NEGATIVE),
+        ("uipath", Condition.REMOVED),
+        (NO_TOOL, Condition.NEGATIVE),
+        ("metatool-reliability", Condition.WITHHELD),
+    ]
+    useless = [
+        an_observation(n, useful=False, features=features, source=source, condition=condition)
+        for n, (source, condition) in enumerate(conditions)
+    ]
+    useful = [
+        an_observation(9, useful=True, features=features, source=source)
+        for source in ("uipath", "metatool-reliability", "nvidia")
+    ]
+    found = {
+        (case.rows, case.source): len(case.observations)
+        for case in labelled_cases([*useless, *useful], [])
+    }
+    assert found == {
+        ("present or removed", "uipath"): 2,
+        ("present or removed", "every catalogue alike"): 3,
+        ("present or negative", "uipath"): 2,
+        ("present or no tool needed", NO_TOOL): 4,
+        ("offered or withheld", "metatool-reliability"): 2,
+    }
+
+
+def test_a_request_without_need_of_a_tool_is_asked_of_every_whole_catalogue() -> None:
+    needless = a_query("idle", catalogue=METATOOL, source="metatool-awareness")
+    rows = within_catalogues([a_query("q", "a/b/c", catalogue="a/b", source="uipath"), needless])
+    assert [(row.qid, row.catalogue) for row in rows] == [
+        ("q", "a/b"),
+        ("idle", METATOOL),
+        ("idle", "a/b"),
+    ]
+
+
+def test_a_line_stands_for_every_case_and_a_promise_for_every_tolerance() -> None:
+    cases = own_cases(drawn(60, source="own", scope=POOL))
+    decisions, promises = lines_of(cases, lambda each: BASE, BASE.id)
+    assert [line.rows for line in decisions] == ["present or removed"]
+    assert [(line.negatives, line.max_false_load) for line in promises] == list(
+        product(["own: right skill removed"], PROMISED)
+    )
+    strict, _, lax = [line.loads_of_useful for line in promises]
+    assert strict <= lax
+
+
+def a_skill_row(place: str, licence: str | None) -> SkillRow:
+    return SkillRow(
+        place=place,
+        licence=licence,
+        near_group=None,
+        truncated=False,
+        language="en",
+        name="n",
+        description="d",
+    )
+
+
+def test_only_permissive_licences_may_shape_shipped_weights() -> None:
+    licences = {"a/b/c": "MIT", "a/b/d": "GPL-3.0", "a/b/e": None}
+    skills = {place: a_skill_row(place, licence) for place, licence in licences.items()}
+    allowed = [place for place in licences if may_train(a_query("q", place), skills)]
+    assert allowed == ["a/b/c"]
