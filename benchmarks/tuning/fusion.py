@@ -1,6 +1,6 @@
 """Fusion: normalisations, weights, left-out skills and the overlap reranker, each a row.
 
-    python -m benchmarks.tuning.fusion --data ../shared/data --index .loadstar/quick
+    python -m benchmarks.tuning.fusion --data ../shared/data --index .loadstar/eval-quick
 
 Scores train and calibration rows only, over what the arms themselves return. `--index` is a data
 folder with the quick pool indexed.

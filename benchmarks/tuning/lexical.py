@@ -1,7 +1,7 @@
 """Lexical arm: fields, statistics, analysis and query terms, each variant a row of a table.
 
     python -m benchmarks.tuning.lexical --data ../shared/data
-    python -m benchmarks.tuning.lexical --data ../shared/data --index .loadstar/quick
+    python -m benchmarks.tuning.lexical --data ../shared/data --index .loadstar/eval-quick
 
 Scores train and calibration rows only. The variants are scored by counts of analysed tokens,
 with tantivy's BM25; `--index`, a data folder with the quick pool, adds the arm itself.
