@@ -31,6 +31,7 @@ from core.settings import load_settings
 from evaluation.datasets import METATOOL, read_labelled, read_skills, twins_of
 from evaluation.prepare import WHOLE_SETS
 from evaluation.removal import without
+from evaluation.retrieval_metrics import Twins
 from evaluation.systems import Bench, open_bench
 from evaluation.types import Query, Split
 
@@ -82,7 +83,7 @@ def sample(queries: Sequence[Query]) -> list[Query]:
     return sorted(rows, key=lambda query: hashlib.sha256(query.qid.encode()).digest())[:CASES]
 
 
-async def _case(bench: Bench, query: Query, twins: dict[str, str]) -> dict[str, Any]:
+async def _case(bench: Bench, query: Query, twins: Twins) -> dict[str, Any]:
     groups = {twins.get(place, place) for place in query.relevant}
     hidden = [row for place, row in bench.rows.items() if twins.get(place, place) in groups]
     snapshot = without(bench.snapshot, hidden)
