@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from app.settings import AppSettings
-from cli.output import DatabaseUrl, DataDir, Encoder, Json, given, print_json, stderr, stdout
-from cli.progress import Bars
-from core.errors import ModelMissingError, SettingsError
+from cli.labelled import Pool, exactly_one, indexed, needing_extra, on_step
+from cli.output import DatabaseUrl, DataDir, Encoder, Json, given, print_json, stdout
+from core.errors import SettingsError
 from core.settings import load_settings
-from indexer.settings import IndexerSettings
 
 if TYPE_CHECKING:
     from evaluation.decision_metrics import DecisionReport
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from reranker.policy import Policy
 
 EXAMPLE = "Example: loadstar fit --queries own.jsonl --output my-policy.json"
-
-Pool = Literal["quick", "full"]
 
 
 def fit(
@@ -53,11 +50,7 @@ def fit(
     options = given(
         policy_file=policy_file, data_dir=data_dir, database_url=database_url, encoder=encoder
     )
-    if (data is None) == (queries is None):
-        raise SettingsError(
-            "Name either --data, a folder of labelled rows with their skills, or --queries, a "
-            "file of your own rows over what is indexed."
-        )
+    exactly_one(data, queries)
     if not output.parent.is_dir():
         raise SettingsError(f"--output: there is no folder {output.parent}")
     if queries is not None:
@@ -77,42 +70,17 @@ def fit(
 
 
 def _fit_own(file: Path, options: dict[str, Any]) -> OwnFit:
-    try:
+    with needing_extra("fit"):
         from evaluation.own_fit import fit_own_file
-    except ImportError as error:
-        raise _needs_extra() from error
     settings = load_settings(AppSettings, **options)
-    return asyncio.run(fit_own_file(file, settings, on_step=_on_step))
+    return asyncio.run(fit_own_file(file, settings, on_step=on_step))
 
 
 def _fit_data(folder: Path, pool: Pool, options: dict[str, Any]) -> Policy:
-    try:
+    with needing_extra("fit"):
         from evaluation.fitting import fit_data
-        from evaluation.main import index_data
-    except ImportError as error:
-        raise _needs_extra() from error
-    if "database_url" in options:
-        raise SettingsError("--data is indexed in the data folder: drop --database-url.")
-    parent = load_settings(AppSettings, **options).data_dir
-    # Nor the database of the environment: that is an operator's own.
-    options |= {"data_dir": parent / f"eval-{pool}", "database_url": None}
-    settings = load_settings(AppSettings, **options)
-    indexing = load_settings(
-        IndexerSettings, **{name: value for name, value in options.items() if name != "policy_file"}
-    )
-    with Bars() as bars:
-        prepared = asyncio.run(
-            index_data(folder, pool, indexing, on_step=_on_step, on_progress=bars.show)
-        )
-    return asyncio.run(fit_data(prepared, settings, on_step=_on_step))
-
-
-def _needs_extra() -> ModelMissingError:
-    return ModelMissingError("loadstar fit needs the extra `eval`: pip install 'loadstar[eval]'.")
-
-
-def _on_step(step: str) -> None:
-    stderr.print(step)
+    prepared, settings = indexed(folder, pool, options)
+    return asyncio.run(fit_data(prepared, settings, on_step=on_step))
 
 
 def _own_as_json(fitted: OwnFit) -> dict[str, Any]:

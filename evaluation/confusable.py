@@ -221,20 +221,22 @@ def _view(rows: Sequence[IndexRow], embedder: Embedder) -> View:
 def _margins(
     view: View, own: int, probe: str, vector: Vector, arm_weights: Mapping[str, float]
 ) -> dict[int, float]:
-    """How far a skill leads each other that its own description finds: 1 where nothing follows.
-
-    The difference of the fused scores as a share of the higher one, so that it means the same for
-    a description that the index matches well and for one that it does not.
-    """
+    """How far a skill leads each other that its own description finds."""
     hits = {
         "dense": dense(view, vector, Filters(), DEPTH, threads=1),
         "lexical": TantivyArm().search(view, probe, Filters(), DEPTH).hits,
     }
     score = {found.row: found.score for found in fuse(hits, arm_weights, 2 * DEPTH)}
     mine = score.pop(own, 0.0)
-    return {
-        rival: (mine - other) / max(mine, other) for rival, other in score.items() if mine or other
-    }
+    return {rival: lead(mine, other) for rival, other in score.items() if mine or other}
+
+
+def lead(mine: float, other: float) -> float:
+    """The difference of two fused scores as a share of the higher one, from -1 to 1.
+
+    So it means the same for a description that the index matches well and for one that it does not.
+    """
+    return (mine - other) / max(mine, other)
 
 
 def _same_names(entries: Sequence[Entry]) -> set[tuple[int, int]]:

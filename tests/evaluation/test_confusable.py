@@ -10,7 +10,15 @@ from core.db import open_database
 from core.embedding import load_embedder
 from core.errors import NotFoundError, SettingsError
 from evaluation import confusable as module
-from evaluation.confusable import MARGIN, Confusable, Group, confusable, masked, read_catalogue
+from evaluation.confusable import (
+    MARGIN,
+    Confusable,
+    Group,
+    confusable,
+    lead,
+    masked,
+    read_catalogue,
+)
 from evaluation.own_queries import read_own_queries
 from indexer.settings import IndexerSettings
 from tests.support import CATALOGUE, EXAMPLES, index_folder
@@ -157,3 +165,8 @@ def test_the_example_of_own_queries_is_fifty_rows_over_the_sample_skills() -> No
     lengths = [len(query.text.split()) for query in queries]
     assert min(lengths) <= 5 and max(lengths) >= 70
     assert len({query.language for query in queries}) >= 4
+
+
+def test_a_lead_means_the_same_on_a_low_scale_and_on_a_high_one() -> None:
+    assert lead(0.2, 0.1) == pytest.approx(lead(0.8, 0.4)) == pytest.approx(0.5)
+    assert lead(0.1, 0.2) < 0

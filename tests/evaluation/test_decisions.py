@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
 
-from evaluation.datasets import METATOOL, SkillRow
+from evaluation.datasets import METATOOL, Labelled, SkillRow
 from evaluation.decision_metrics import report
 from evaluation.decisions import PROMISED, judge, labelled_cases, lines_of, own_cases
-from evaluation.fitting import NO_TOOL, fit, may_train, usable, within_catalogues
+from evaluation.fitting import NO_TOOL, fit, may_train, usable, within_catalogues, without_each
 from evaluation.observations import Condition, Observation, Seen
+from evaluation.split import Assignment, Ties
 from evaluation.types import POOL, Split
 from reranker.decision import FEATURES, ScaleWeights, probability
 from reranker.policy import SHIPPED, Policy, load_policy
@@ -189,3 +191,24 @@ def test_only_permissive_licences_may_shape_shipped_weights() -> None:
     skills = {place: a_skill_row(place, licence) for place, licence in licences.items()}
     allowed = [place for place in licences if may_train(a_query("q", place), skills)]
     assert allowed == ["a/b/c"]
+
+
+def test_nothing_of_a_held_out_catalogue_shapes_its_policy() -> None:
+    queries = [
+        *(a_query(f"uipath-{n}", f"a/b/{n}", catalogue="a/b", source="uipath") for n in range(40)),
+        *(a_query(f"nvidia-{n}", f"c/d/{n}", catalogue="c/d", source="nvidia") for n in range(40)),
+    ]
+    splits = {q.qid: list(Split)[n % 2] for n, q in enumerate(queries)}
+    assignment = Assignment(
+        by_qid=splits, by_knot={}, component={q.qid: q.qid for q in queries}, ties=Ties(twins={})
+    )
+    labelled = Labelled(queries=tuple(queries), pairs=(), assignment=assignment)
+    seen = [
+        replace(each, split=splits[each.qid])
+        for each in drawn(40, source="uipath", scope="a/b")
+        + drawn(40, seed=1, source="nvidia", scope="c/d")
+    ]
+    # The same request, asked of the catalogue that is held out.
+    leaking = [replace(each, scope="a/b", useful=not each.useful) for each in seen[40:]]
+    clean, mixed = (without_each(rows, labelled, BASE)["a/b"] for rows in (seen, seen + leaking))
+    assert clean == mixed
