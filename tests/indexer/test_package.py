@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from core.embedding import HashingEmbedder
 from core.errors import PackageUnreadableError
+from core.minhash import signature
 from indexer.catalog import PreparedSkill
 from indexer.package import (
     MAX_FILE_BYTES,
@@ -19,7 +20,6 @@ from indexer.package import (
     language,
     prepare,
     read,
-    signature,
 )
 
 SKILL = b"""---
