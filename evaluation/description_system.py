@@ -6,7 +6,7 @@ one file for each space, and a text is never embedded twice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,9 @@ from core.types import Vectors, text_hash
 from evaluation.systems import DEPTH, Bench, Hits, System, embedded_tokens
 
 Halves = NDArray[np.float16]
+OnStep = Callable[[str], None]
+
+AT_ONCE = 4_096  # texts between two words on how far it is: half a minute
 
 
 class Descriptions:
@@ -50,7 +53,7 @@ class Descriptions:
         return bench.first_stage("dense-description", scope, find, tokens)
 
 
-async def read_descriptions(bench: Bench, folder: Path) -> Descriptions:
+async def read_descriptions(bench: Bench, folder: Path, on_step: OnStep) -> Descriptions:
     """Descriptions of every live skill, embedded where `folder` holds no vector of them yet."""
     described = select(skills.c.live_row, skill_rows.c.name, skill_rows.c.description).join(
         skill_rows, skill_rows.c.row == skills.c.live_row
@@ -59,7 +62,8 @@ async def read_descriptions(bench: Bench, folder: Path) -> Descriptions:
         live = await connection.execute(described)
         texts = {row: description_text(name, description) for row, name, description in live}
     file = folder / f"descriptions-{bench.embedder.space.id}.npz"
-    return Descriptions(texts, embedded(bench.embedder, sorted(set(texts.values())), file))
+    every = sorted(set(texts.values()))
+    return Descriptions(texts, embedded(bench.embedder, every, file, on_step))
 
 
 def description_text(name: str, description: str) -> str:
@@ -67,13 +71,18 @@ def description_text(name: str, description: str) -> str:
     return f"{spoken_name(name)}\n{' '.join(description.split())[:ROUTING_CHARS]}".strip()
 
 
-def embedded(embedder: Embedder, texts: Sequence[str], file: Path) -> Mapping[bytes, Halves]:
+def embedded(
+    embedder: Embedder, texts: Sequence[str], file: Path, on_step: OnStep
+) -> Mapping[bytes, Halves]:
     """A vector for each text by its hash; those that `file` lacks are embedded and kept there."""
     known = _read(file)
     new = [text for text in texts if text_hash(text) not in known]
+    for start in range(0, len(new), AT_ONCE):
+        on_step(f"embedding {start:,} of {len(new):,} texts with {embedder.space.model}")
+        part = new[start : start + AT_ONCE]
+        vectors = embedder.embed(part).astype(np.float16)
+        known |= {text_hash(text): vector for text, vector in zip(part, vectors, strict=True)}
     if new:
-        vectors = embedder.embed(new).astype(np.float16)
-        known |= {text_hash(text): vector for text, vector in zip(new, vectors, strict=True)}
         _write(file, known)
     return known
 

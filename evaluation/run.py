@@ -103,13 +103,13 @@ async def _lined_up(
         return []
     on_step("words and descriptions of every skill")
     words = await words_by_row(bench)
-    descriptions = await read_descriptions(bench, folder)
+    descriptions = await read_descriptions(bench, folder, on_step)
     untuned = None
     within = queries_within(asked, material)
     fitted: Mapping[str, System] = {}
     if material.labelled:
         on_step("passages of every skill under the untuned encoder")
-        untuned = await read_untuned(bench, folder)
+        untuned = await read_untuned(bench, folder, on_step)
         on_step("arm weights, leaving out one catalogue at a time")
         folds = folds_of(material.labelled, bench.rows, material.whole)
         fitted = loco_systems(bench, folds, material.twins)

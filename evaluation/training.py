@@ -40,8 +40,8 @@ from reranker.learn.train_encoder import Encode, Encoder, Material, OnStep, Reci
 CURVE_SKILLS = 3_000
 """Skills of the held-out curve: the labelled catalogues, what the tasks need, and others."""
 
-PEOPLE_REPEATS = 10
-"""How often a skill that people wrote for opens a knot in each epoch: they are one in twenty."""
+PEOPLE_REPEATS = 4
+"""How often a skill with queries of PEOPLE opens a knot in each epoch: they are one in four."""
 
 SOURCES = {TASKS: Source.TASK, REQUESTS: Source.REQUEST}
 
@@ -200,5 +200,5 @@ def train_encoder(
     training = Training(encoder, taught, recipe, run)
     training.run(corpus.held_out.measure, on_step, every=every)
     encoder.save(run / "model")
-    export(run / "model", output, name=name, max_tokens=recipe.passage_tokens)
+    export(run / "model", output, name=name, max_tokens=recipe.tokens)
     return training.curve()

@@ -20,7 +20,7 @@ from core.retrieval.fuse import fuse
 from core.tables import passages, skills
 from core.text import query_text
 from core.types import ArmHit, Vectors, text_hash
-from evaluation.description_system import Halves, embedded
+from evaluation.description_system import Halves, OnStep, embedded
 from evaluation.systems import DEPTH, Bench, Hits, System, embedded_tokens
 
 UNTUNED = "minilm-l6-v2"
@@ -68,7 +68,7 @@ class Untuned:
         ]
 
 
-async def read_untuned(bench: Bench, folder: Path) -> Untuned | None:
+async def read_untuned(bench: Bench, folder: Path, on_step: OnStep) -> Untuned | None:
     """The untuned encoder over every live skill; None where it is the one in force itself."""
     embedder = load_embedder(UNTUNED)
     if bench.embedder.space == embedder.space:
@@ -84,4 +84,4 @@ async def read_untuned(bench: Bench, folder: Path) -> Untuned | None:
             texts.setdefault(row, []).append(text)
     file = folder / f"untuned-{embedder.space.id}.npz"
     every = sorted({text for held in texts.values() for text in held})
-    return Untuned(embedder=embedder, texts=texts, vectors=embedded(embedder, every, file))
+    return Untuned(embedder=embedder, texts=texts, vectors=embedded(embedder, every, file, on_step))

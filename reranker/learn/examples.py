@@ -20,7 +20,10 @@ from core.errors import LoadstarError, SettingsError
 from core.text import passages, prose, spoken_name, without_exclusions
 from core.types import PassageKind, SkillDraft
 
-TASKS_FILE = Path(__file__).with_name("tasks.jsonl")
+TASKS_FILES = (
+    Path(__file__).with_name("tasks.jsonl"),  # each long task with two short requests
+    Path(__file__).with_name("requests.jsonl"),  # three short requests for each of many skills
+)
 
 SHORTEST, LONGEST = 20, 600  # characters of a query that a skill's own text gives
 SECTIONS = 4  # of one skill at most
@@ -84,7 +87,7 @@ class TrainingSkill:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenTask:
-    """A row of TASKS_FILE: a task that people wrote, and every skill that it needs."""
+    """A row of TASKS_FILES: a task that people wrote, and every skill that it needs."""
 
     qid: str
     text: str
@@ -131,15 +134,16 @@ def sentences(text: str) -> list[str]:
     return [part for part in _SENTENCE_END.split(text) if part]
 
 
-def read_tasks(file: Path = TASKS_FILE) -> list[WrittenTask]:
+def read_tasks(files: Iterable[Path] = TASKS_FILES) -> list[WrittenTask]:
     """The written tasks. Raises TasksError, naming the line, where a row cannot be read."""
     tasks = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            row = json.loads(line)
-            tasks.append(WrittenTask(**row | {"skills": tuple(row["skills"])}))
-        except (ValueError, TypeError, KeyError) as error:
-            raise TasksError(f"{file.name}, line {number}: {error}") from error
+    for file in files:
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+            try:
+                row = json.loads(line)
+                tasks.append(WrittenTask(**row | {"skills": tuple(row["skills"])}))
+            except (ValueError, TypeError, KeyError) as error:
+                raise TasksError(f"{file.name}, line {number}: {error}") from error
     return tasks
 
 

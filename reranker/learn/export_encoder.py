@@ -116,7 +116,7 @@ def main() -> None:
     )
     parser.add_argument("--name", default="minilm-l6-v2", help="the space's model name")
     parser.add_argument("--out", type=Path, default=Path("models/minilm-l6-v2"))
-    parser.add_argument("--max-tokens", type=int, default=128)
+    parser.add_argument("--max-tokens", type=int, default=256)
     arguments = parser.parse_args()
     source = arguments.source or start_model()
     export(source, arguments.out, name=arguments.name, max_tokens=arguments.max_tokens)

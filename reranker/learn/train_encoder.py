@@ -48,11 +48,11 @@ class Recipe:
     learning_rate: float = 1.5e-4
     warm_up: float = 0.1  # share of the steps
     temperature: float = 0.05
-    query_tokens: int = 256
-    passage_tokens: int = 128
+    tokens: int = 256  # window of queries and passages, and of the exported encoder
     mask: float = 0.5  # share of passages whose name is hidden from queries that people wrote
     hard_negatives: bool = True
     sources: tuple[Source, ...] = tuple(Source)
+    kept: float = 0.75  # share of what training changed, see Training._keep
     seed: int = 1
 
 
@@ -230,6 +230,7 @@ class Training:
         self.recipe = recipe
         self.folder = folder
         self._shared = _shared_texts(material.skills)
+        self._start = {name: w.clone() for name, w in encoder.model.state_dict().items()}
         self._done = 0
         self._optimiser = torch.optim.AdamW(
             encoder.model.parameters(), lr=recipe.learning_rate, weight_decay=0.01
@@ -239,7 +240,10 @@ class Training:
             self._resume()
 
     def run(self, measure: Measure, on_step: OnStep, *, every: int = 200) -> None:
-        """Train to the recipe's last step; measure, save and note the curve `every` steps."""
+        """Train to the recipe's last step; measure, save and note the curve `every` steps.
+
+        The last line of the curve is of the weights that are kept.
+        """
         recipe = self.recipe
         if not self._done:
             self._note(measure, math.nan, 0.0)
@@ -259,6 +263,8 @@ class Training:
             if step % every == 0 or step == recipe.steps:
                 seconds = time.monotonic() - began
                 self._save()
+                if step == recipe.steps:
+                    self._keep()
                 on_step(step, recipe.steps, self._note(measure, float(np.mean(losses)), seconds))
                 losses, began = [], time.monotonic()
 
@@ -266,8 +272,8 @@ class Training:
         recipe, step = self.recipe, self._done
         generator = np.random.default_rng([recipe.seed, step, 1])
         batch = compose(rows, self.material.skills, recipe, generator)
-        passages = self.encoder.vectors(batch.passages, recipe.passage_tokens)
-        queries = self.encoder.vectors(batch.queries, recipe.query_tokens)
+        passages = self.encoder.vectors(batch.passages, recipe.tokens)
+        queries = self.encoder.vectors(batch.queries, recipe.tokens)
         loss = info_nce(
             queries,
             passages,
@@ -293,8 +299,18 @@ class Training:
         found[np.arange(len(batch.owner)), batch.owner] = False
         return found
 
+    def _keep(self) -> None:
+        """Draw the weights back towards the start's, where they were robust.
+
+        Wortsman et al. 2022, "Robust fine-tuning of zero-shot models".
+        """
+        weights = self.encoder.model.state_dict()
+        for name, start in self._start.items():
+            if start.is_floating_point():
+                weights[name].copy_(torch.lerp(start, weights[name], self.recipe.kept))
+
     def _note(self, measure: Measure, loss: float, seconds: float) -> str:
-        figures = measure(lambda texts: self.encoder.embed(texts, self.recipe.query_tokens))
+        figures = measure(lambda texts: self.encoder.embed(texts, self.recipe.tokens))
         line = {"step": self._done, "loss": loss, "seconds": seconds, **figures}
         with (self.folder / CURVE).open("a") as curve:
             curve.write(json.dumps(line) + "\n")
@@ -329,6 +345,8 @@ class Training:
         self.encoder.model.load_state_dict(state["model"])
         self._optimiser.load_state_dict(state["optimiser"])
         self._done = state["step"]
+        if self._done == self.recipe.steps:
+            self._keep()
 
 
 def schedule(step: int, recipe: Recipe) -> float:

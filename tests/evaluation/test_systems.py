@@ -26,6 +26,10 @@ from tests.support import CATALOGUE, EXAMPLES, index_folder
 TASKS = ("merge the scanned pages into one PDF", "why is this query slow", "deploy to kubernetes")
 
 
+def unheard(_: str) -> None:
+    pass
+
+
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("systems")
@@ -64,7 +68,7 @@ async def test_every_system_answers_every_query_with_its_latency(
 ) -> None:
     queries = [a_query(f"q{n}", text=task) for n, task in enumerate(TASKS)]
     descriptions = await read_descriptions(
-        bench, Path(bench.parts.engine.url.database or "").parent
+        bench, Path(bench.parts.engine.url.database or "").parent, unheard
     )
     for system in (
         rank_bm25(bench, CATALOGUE, await words_by_row(bench)),
@@ -84,7 +88,7 @@ async def test_every_system_answers_every_query_with_its_latency(
 async def test_only_systems_with_an_encoder_spend_tokens_and_a_description_spends_fewer(
     bench: Bench, tmp_path: Path
 ) -> None:
-    descriptions = await read_descriptions(bench, tmp_path)
+    descriptions = await read_descriptions(bench, tmp_path, unheard)
     assert bench.lexical(POOL).tokens_per_skill == 0
     spent = descriptions.system(bench, POOL).tokens_per_skill
     assert 0 < spent < bench.dense(POOL).tokens_per_skill
@@ -103,14 +107,16 @@ def test_a_description_text_holds_nothing_of_the_body() -> None:
 
 def test_a_text_is_embedded_once(tmp_path: Path) -> None:
     file, embedder = tmp_path / "vectors.npz", HashingEmbedder()
-    first = embedded(embedder, ["one", "two"], file)
+    heard: list[str] = []
+    first = embedded(embedder, ["one", "two"], file, heard.append)
+    assert heard == ["embedding 0 of 2 texts with hashing"]
     written = file.stat().st_mtime_ns
-    assert embedded(embedder, ["two", "one"], file).keys() == first.keys()
-    assert file.stat().st_mtime_ns == written
-    more = embedded(embedder, ["one", "three"], file)
+    assert embedded(embedder, ["two", "one"], file, heard.append).keys() == first.keys()
+    assert file.stat().st_mtime_ns == written and len(heard) == 1
+    more = embedded(embedder, ["one", "three"], file, heard.append)
     assert np.array_equal(more[text_hash("one")], first[text_hash("one")])
     assert np.allclose(more[text_hash("three")], embedder.embed(["three"])[0], atol=1e-3)
-    assert len(embedded(embedder, [], file)) == 3
+    assert len(embedded(embedder, [], file, unheard)) == 3
 
 
 def hits(*rows: int) -> list[ArmHit]:
@@ -149,7 +155,7 @@ def test_every_catalogue_has_the_same_say_in_the_weight() -> None:
 async def test_untuned_systems_are_the_start_encoder_over_the_same_passages(
     bench: Bench, tmp_path: Path
 ) -> None:
-    untuned = await read_untuned(bench, tmp_path)
+    untuned = await read_untuned(bench, tmp_path, unheard)
     assert untuned is not None
     dense, fused = untuned.systems(bench, CATALOGUE)
     assert (dense.name, fused.name) == ("dense-untuned", "fused-untuned")

@@ -117,10 +117,13 @@ def test_the_written_tasks_are_what_the_model_card_says() -> None:
     assert all(languages[language] >= 40 for language in ("zh", "ja", "es", "de"))
     words = [len(task.text.split()) for task in long if task.language in ("en", "es", "de")]
     assert min(words) >= 55 and max(words) <= 300
+    asked = Counter(task.skills for task in tasks if task.qid.startswith("group-"))
+    assert len(asked) >= 3_000 and set(asked.values()) <= {2, 3}
+    assert all(len(task.text) <= 400 for task in tasks if not task.long)
 
 
 def test_a_row_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     file = tmp_path / "tasks.jsonl"
     file.write_text('{"qid": "1"}\n')
     with pytest.raises(TasksError, match=r"tasks\.jsonl, line 1"):
-        read_tasks(file)
+        read_tasks([file])

@@ -29,7 +29,7 @@ from reranker.learn.train_encoder import (
 )
 from tests.support import EXAMPLES
 
-RECIPE = Recipe(steps=6, skills=16, learning_rate=1e-4, passage_tokens=48, query_tokens=48)
+RECIPE = Recipe(steps=6, skills=16, learning_rate=1e-4, tokens=48)
 TEXTS = ["fill in this tax form", "为什么数据库变慢了", "deploy " * 60]
 
 Measure = Callable[[Encode], dict[str, float]]
@@ -141,6 +141,19 @@ def test_a_run_that_was_cut_off_ends_where_an_unbroken_one_does(
     assert [line["step"] for line in resumed.curve()] == [0, 3, 6]
     one, other = whole.encoder.embed(TEXTS, 48), resumed.encoder.embed(TEXTS, 48)
     np.testing.assert_allclose(one, other, atol=1e-3)
+
+
+def test_a_share_of_what_training_changed_is_kept(taught: Material, tmp_path: Path) -> None:
+    def weights(kept: float, folder: str) -> torch.Tensor:
+        training = trained(taught, replace(RECIPE, steps=2, kept=kept), tmp_path / folder)
+        return training.encoder.model.encoder.layer[0].output.dense.weight.detach()
+
+    start = Encoder(start_model(), "cpu").model.encoder.layer[0].output.dense.weight.detach()
+    whole = weights(1.0, "whole")
+    assert not torch.equal(start, whole)
+    torch.testing.assert_close(weights(0.75, "most"), 0.25 * start + 0.75 * whole)
+    torch.testing.assert_close(weights(0.75, "most"), 0.25 * start + 0.75 * whole)  # gone on with
+    torch.testing.assert_close(weights(0.0, "none"), start)
 
 
 def test_a_folder_with_another_run_is_refused(taught: Material, tmp_path: Path) -> None:
