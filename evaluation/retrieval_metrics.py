@@ -27,6 +27,9 @@ MEASURES = {
     "Recall@10": R @ 10,
     "Recall@50": R @ 50,
 }
+COMPARED = ("Hit@1", "MRR@10", "Recall@50")
+"""Metrics of the paired comparisons; each is defined for every query with a right skill."""
+
 METRICS = (*MEASURES, COVERAGE)
 
 Twins = Mapping[Place, str]

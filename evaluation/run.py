@@ -19,6 +19,7 @@ from evaluation.prepare import Material
 from evaluation.result import Comparison, Evaluation, Part, Provenance, RetrievalRow
 from evaluation.retrieval_metrics import (
     BREAKDOWNS,
+    COMPARED,
     UNNAMED,
     Scores,
     Standing,
@@ -31,9 +32,6 @@ from evaluation.retrieval_metrics import (
 from evaluation.systems import Bench, System, run
 from evaluation.types import POOL, Query, Run
 from evaluation.untuned_system import Untuned, read_untuned
-
-COMPARED = ("Hit@1", "MRR@10", "Recall@50")
-"""Metrics of the paired comparisons; each is defined for every query with a right skill."""
 
 BROKEN_DOWN = (
     "rank-bm25",
@@ -48,6 +46,9 @@ BROKEN_DOWN = (
 
 FEWEST_ROWS = 10
 """A set that is spread over catalogues is scored within those that have this many of its rows."""
+
+EVERY_SET, CATALOGUES = "every set", "catalogues"
+"""Of comparisons over all sets together."""
 
 HEADLINE = "unnamed"
 STANDINGS: Mapping[str, frozenset[Standing]] = {
@@ -84,7 +85,10 @@ async def evaluate(
     return Evaluation(
         provenance=provenance,
         retrieval=tuple(row for table in tables for row in rows(table, material.clusters)),
-        comparisons=tuple(row for table in tables for row in comparisons(table, material.clusters)),
+        comparisons=(
+            *(row for table in tables for row in comparisons(table, material.clusters)),
+            *overall(tables, material.clusters),
+        ),
         parts=tuple(parts(tables, material.clusters)),
         decisions=decisions,
         promises=promises,
@@ -220,36 +224,79 @@ def comparisons(table: Table, clusters: Mapping[str, str]) -> list[Comparison]:
 
     The intervals are those of `bootstrap.compare`; all pairs share one set of draws.
     """
-    found = []
-    for source, queries in _by_source(table.queries):
-        qids = [query.qid for query in queries if standing(query) in UNNAMED]
-        pairs = [
-            (metric, one, other)
-            for metric in COMPARED
-            for one, other in combinations(table.scores, 2)
-        ]
-        if not qids or not pairs:
-            continue
-        values = [
-            [one.by_metric[metric][qid] - other.by_metric[metric][qid] for qid in sorted(qids)]
-            for metric, one, other in pairs
-        ]
-        intervals = mean_intervals(
-            np.array(values).T, clusters=[clusters[qid] for qid in sorted(qids)]
-        )
-        found += [
-            Comparison(
-                source=source,
-                scope=table.scope,
-                metric=metric,
-                one=one.system,
-                other=other.system,
-                difference=interval,
-                verdict=Difference(interval=interval).verdict,
-            )
-            for (metric, one, other), interval in zip(pairs, intervals, strict=True)
-        ]
+    return [
+        found
+        for source, queries in _by_source(table.queries)
+        for found in _compared(source, table.scope, queries, table.scores, clusters)
+    ]
+
+
+def overall(tables: Sequence[Table], clusters: Mapping[str, str]) -> list[Comparison]:
+    """The same over all queries that are scored within a catalogue, there and over the pool.
+
+    Each query counts alike, so that large sets count most. Only systems of every catalogue; nothing
+    where there is but one set.
+    """
+    within = [table for table in tables if table.scope != POOL]
+    queries = [query for table in within for query in table.queries]
+    if len({query.source for query in queries}) < 2:
+        return []
+    found = _compared(EVERY_SET, CATALOGUES, queries, _joined(within), clusters)
+    for table in tables:
+        if table.scope == POOL:
+            found += _compared(EVERY_SET, POOL, queries, table.scores, clusters)
     return found
+
+
+def _joined(tables: Sequence[Table]) -> list[Scores]:
+    """Each system's values of all tables together."""
+    by_name = [{scores.system: scores for scores in table.scores} for table in tables]
+    shared = [name for name in by_name[0] if all(name in each for each in by_name)]
+    return [
+        Scores(
+            system=name,
+            scope=CATALOGUES,
+            by_metric={
+                metric: {
+                    qid: value
+                    for each in by_name
+                    for qid, value in each[name].by_metric[metric].items()
+                }
+                for metric in COMPARED
+            },
+        )
+        for name in shared
+    ]
+
+
+def _compared(
+    source: str,
+    scope: str,
+    queries: Sequence[Query],
+    scores: Sequence[Scores],
+    clusters: Mapping[str, str],
+) -> list[Comparison]:
+    qids = sorted(query.qid for query in queries if standing(query) in UNNAMED)
+    pairs = [(metric, one, other) for metric in COMPARED for one, other in combinations(scores, 2)]
+    if not qids or not pairs:
+        return []
+    values = [
+        [one.by_metric[metric][qid] - other.by_metric[metric][qid] for qid in qids]
+        for metric, one, other in pairs
+    ]
+    intervals = mean_intervals(np.array(values).T, clusters=[clusters[qid] for qid in qids])
+    return [
+        Comparison(
+            source=source,
+            scope=scope,
+            metric=metric,
+            one=one.system,
+            other=other.system,
+            difference=interval,
+            verdict=Difference(interval=interval).verdict,
+        )
+        for (metric, one, other), interval in zip(pairs, intervals, strict=True)
+    ]
 
 
 def parts(tables: Sequence[Table], clusters: Mapping[str, str]) -> list[Part]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from evaluation.result import Comparison, DecisionLine, Evaluation, Part, PromiseLine, RetrievalRow
-from evaluation.retrieval_metrics import COVERAGE, Standing
+from evaluation.retrieval_metrics import COMPARED, COVERAGE, Standing
 from evaluation.types import POOL, Interval
 
 HEADLINE = "unnamed"
@@ -40,6 +40,7 @@ def tables(evaluation: Evaluation) -> list[Table]:
     found = [
         provenance_table(evaluation),
         *retrieval_tables(evaluation.retrieval, evaluation.comparisons),
+        training_table(evaluation.comparisons),
         apart_table(evaluation.retrieval),
         *part_tables(evaluation.parts),
         decision_table(evaluation.decisions),
@@ -96,6 +97,31 @@ def retrieval_tables(
             ),
             rows=tuple(_retrieval_cells(row, against.get(row.system), covered) for row in shown),
         )
+
+
+def training_table(comparisons: Sequence[Comparison]) -> Table:
+    """What training the encoder gained: each arm against itself with the untuned one."""
+    gains: dict[tuple[str, str, str], dict[str, Comparison]] = {}
+    for found in both_ways(comparisons):
+        if found.other == f"{found.one}-untuned":
+            gains.setdefault((found.source, found.scope, found.one), {})[found.metric] = found
+    return Table(
+        section="Trained against untuned encoder",
+        texts=3,
+        header=("set", "scope", "system", *(f"{metric} [95 %]" for metric in COMPARED)),
+        rows=tuple(
+            (
+                *where,
+                *(
+                    f"{interval(by[metric].difference, sign=True)} {by[metric].verdict}"
+                    if metric in by
+                    else NOTHING
+                    for metric in COMPARED
+                ),
+            )
+            for where, by in sorted(gains.items())
+        ),
+    )
 
 
 def is_baseline(system: str) -> bool:

@@ -57,6 +57,14 @@ def test_a_reference_that_loses_is_no_weakness() -> None:
     assert weak_points(retrieval_of({"rank-bm25": same, "dense": reversed_})) == []
 
 
+def test_what_training_gained_has_a_table_of_its_own() -> None:
+    trained = retrieval_of({"dense-untuned": reversed_, "lexical": same, "dense": same})
+    section = markdown(trained).split("## Trained against untuned encoder")[1].split("\n## ")[0]
+    (row,) = (line for line in section.splitlines() if line.startswith("| own"))
+    assert f"| {SCOPE} | dense | +0." in row and "better" in row
+    assert "Trained against" not in markdown(retrieval_of({"lexical": same, "dense": same}))
+
+
 def test_a_policy_that_is_always_nearly_sure_is_named_as_overconfident() -> None:
     pushed = decisions_of(decided(300, lambda p: 0.99 if p > 0.3 else p))
     assert "by policy-1: probabilities are overconfident" in weak_section(markdown(pushed))

@@ -16,11 +16,13 @@ from app.settings import AppSettings
 from evaluation.bootstrap import compare
 from evaluation.prepare import Material
 from evaluation.provenance import provenance
+from evaluation.retrieval_metrics import COMPARED, score
 from evaluation.run import (
-    COMPARED,
+    Table,
     comparisons,
     distinct,
     evaluate,
+    overall,
     parts,
     queries_within,
     rows,
@@ -29,7 +31,7 @@ from evaluation.run import (
 from evaluation.systems import Bench, System, open_bench
 from evaluation.types import POOL, Query, Ranking, Split
 from indexer.settings import IndexerSettings
-from tests.evaluation.rows import a_query
+from tests.evaluation.rows import a_query, a_run
 from tests.support import CATALOGUE, EXAMPLES, index_folder
 
 
@@ -142,6 +144,43 @@ async def test_a_comparison_is_that_of_the_paired_bootstrap_by_cluster(bench: Be
         assert row.difference.low == pytest.approx(alone.interval.low)
         assert row.difference.high == pytest.approx(alone.interval.high)
         assert row.verdict == alone.verdict
+
+
+def test_all_sets_together_are_compared_within_and_over_the_pool() -> None:
+    first = [a_query(f"a{n}", "o/a/x", source="a", catalogue="o/a") for n in range(3)]
+    second = [a_query("b0", "o/b/x", source="b", catalogue="o/b")]
+    weak = [a_query("w0", "o/c/x", source="w", weak_positive=True)]
+    clusters = {query.qid: query.qid for query in (*first, *second, *weak)}
+
+    def table(scope: str, queries: list[Query], right: dict[str, int]) -> Table:
+        """`right` by system: how many of the first queries it answers rightly."""
+        runs = [
+            a_run(
+                {
+                    q.qid: q.relevant if n < hits else [f"{q.relevant[0]}-not"]
+                    for n, q in enumerate(queries)
+                },
+                scope=scope,
+                system=system,
+            )
+            for system, hits in right.items()
+        ]
+        scores = [score(queries, each, {}) for each in runs]
+        return Table(scope=scope, queries=queries, runs=runs, scores=scores)
+
+    within = table("o/a", first, {"only": 3, "old": 1, "new": 2})
+    other = table("o/b", second, {"old": 0, "new": 1})
+    pool = table(POOL, [*first, *second, *weak], {"old": 0, "new": 1})
+    found = {
+        (each.scope, each.one, each.other): each.difference
+        for each in overall([within, other, pool], clusters)
+        if each.metric == "Hit@1"
+    }
+    assert found.keys() == {("catalogues", "old", "new"), (POOL, "old", "new")}
+    assert found["catalogues", "old", "new"].mean == pytest.approx(1 / 4 - 3 / 4)
+    assert found[POOL, "old", "new"].mean == pytest.approx(-1 / 4)
+    assert found[POOL, "old", "new"].rows == 4
+    assert overall([within], clusters) == []  # one set is compared as it is
 
 
 async def test_rows_that_are_apart_are_left_out_of_headline_comparisons_and_breakdowns(
