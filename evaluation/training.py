@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from core.embedding import Embedder, load_embedder
 from core.types import SkillDraft, Vectors, text_hash
@@ -56,29 +55,40 @@ class HeldOut:
 
     def measure(self, encode: Encode) -> dict[str, float]:
         """Hit@1 within its catalogue of each set, Recall@50 of the written rows over all."""
+        scores = self.scores(encode)
+        found: dict[str, list[float]] = defaultdict(list)
+        recalls, firsts = self.recalls(scores), self.firsts(scores)
+        for query in self.queries:
+            value = recalls[query.qid] if query.source in WRITTEN else firsts[query.qid]
+            found[query.source].append(value)
+        return {name: float(np.mean(values)) for name, values in sorted(found.items())}
+
+    def scores(self, encode: Encode) -> Vectors:
+        """Each skill's nearest passage, shape (queries, skills)."""
         owned = [
             (row, text) for row, skill in enumerate(self.skills) for text in skill.passages.values()
         ]
         vectors = encode([text for _, text in owned])
         starts = np.unique([row for row, _ in owned], return_index=True)[1]
         asked = encode([query.text for query in self.queries])
-        scores: Vectors = np.maximum.reduceat(asked @ vectors.T, starts, axis=1)
+        return np.maximum.reduceat(asked @ vectors.T, starts, axis=1)
+
+    def recalls(self, scores: Vectors) -> dict[str, float]:
+        """By qid: the share of the right skills among the first 50 of all."""
+        return {
+            query.qid: len(right.intersection(np.argsort(-row)[:50].tolist())) / len(right)
+            for row, query, right in zip(scores, self.queries, self.right, strict=True)
+        }
+
+    def firsts(self, scores: Vectors) -> dict[str, float]:
+        """By qid: whether the first skill of the query's catalogue is right; where it has one."""
         catalogues = np.array([catalogue_of(skill.place) for skill in self.skills])
-        found: dict[str, list[float]] = defaultdict(list)
+        found = {}
         for row, query, right in zip(scores, self.queries, self.right, strict=True):
-            inside = np.flatnonzero(catalogues == query.catalogue)
-            value = _found(row, right) if query.source in WRITTEN else _first(row, inside, right)
-            found[query.source].append(value)
-        return {name: float(np.mean(values)) for name, values in sorted(found.items())}
-
-
-def _found(scores: Vectors, right: frozenset[int]) -> float:
-    """The share of the right rows among the first 50."""
-    return len(right.intersection(np.argsort(-scores)[:50].tolist())) / len(right)
-
-
-def _first(scores: Vectors, inside: NDArray[np.intp], right: frozenset[int]) -> float:
-    return float(int(inside[scores[inside].argmax()]) in right)
+            if query.catalogue:
+                inside = np.flatnonzero(catalogues == query.catalogue)
+                found[query.qid] = float(int(inside[row[inside].argmax()]) in right)
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

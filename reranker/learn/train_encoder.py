@@ -86,11 +86,12 @@ class Material:
 class Encoder:
     """A transformer with mean pooling, and its tokenizer."""
 
-    def __init__(self, source: Path, device: str) -> None:
+    def __init__(self, source: Path, device: str, precision: torch.dtype = torch.bfloat16) -> None:
         from transformers import AutoModel, AutoTokenizer
 
         self.source = source
         self.device = device
+        self.precision = precision  # of the matrix products; the weights stay fp32
         self.tokenizer: Any = AutoTokenizer.from_pretrained(source)
         # Without dropout: two visits of a skill differ by passage, queries and mask anyway.
         # On a CPU the fused attention's backward pass takes as long as all the rest: 4.2 s a step,
@@ -103,7 +104,8 @@ class Encoder:
         """Shape (texts, dimension), L2-normalised, with gradients where those are on."""
         ids = self.tokenizer(list(texts), truncation=True, max_length=max_tokens)["input_ids"]
         longest_first = sorted(range(len(ids)), key=lambda row: -len(ids[row]))
-        with torch.autocast(self.device, torch.bfloat16):
+        halved = self.precision is not torch.float32
+        with torch.autocast(self.device, self.precision, enabled=halved):
             found = [
                 self._pooled([ids[row] for row in longest_first[start : start + CHUNK]])
                 for start in range(0, len(ids), CHUNK)
