@@ -14,13 +14,15 @@ from app.settings import AppSettings
 from core.embedding import HashingEmbedder
 from core.types import ArmHit, text_hash
 from evaluation.bm25_systems import Words, rank_bm25, sparse_bm25, words_by_row
+from evaluation.datasets import read_labelled, read_skills
 from evaluation.description_system import description_text, embedded, read_descriptions
-from evaluation.loco_system import best_dense_weight
+from evaluation.loco_system import best_dense_weight, folds_of
 from evaluation.systems import Bench, open_bench, run
-from evaluation.types import POOL
+from evaluation.types import POOL, Split
 from evaluation.untuned_system import read_untuned
 from indexer.settings import IndexerSettings
 from tests.evaluation.rows import a_query
+from tests.evaluation.small_folder import FIRST, SECOND, write_folder
 from tests.support import CATALOGUE, EXAMPLES, index_folder
 
 TASKS = ("merge the scanned pages into one PDF", "why is this query slow", "deploy to kubernetes")
@@ -150,6 +152,14 @@ def test_every_catalogue_has_the_same_say_in_the_weight() -> None:
     found |= {query.qid: by_words for query in (*large[7:], *small)}
     places = {RIGHT: "o/l/right", WRONG: "o/l/wrong"}
     assert best_dense_weight([*large, *small], found, places, {}) == 0.4
+
+
+def test_no_row_that_taught_the_encoder_has_a_say_in_the_weight(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "rows")
+    skills = read_skills(folder)
+    folds = folds_of(read_labelled(folder, skills), skills, [FIRST, SECOND])
+    assert {fold.catalogue for fold in folds} == {FIRST, SECOND}
+    assert {query.split for fold in folds for query in fold.fit} == {Split.CALIBRATION}
 
 
 async def test_untuned_systems_are_the_start_encoder_over_the_same_passages(
