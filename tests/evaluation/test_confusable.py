@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.db import open_database
-from core.embedding import load_embedder
+from core.embedding import DEFAULT_ENCODER, load_embedder
 from core.errors import NotFoundError, SettingsError
 from evaluation import confusable as module
 from evaluation.confusable import (
@@ -49,7 +49,7 @@ def write_skills(folder: Path, skills: dict[str, tuple[str, str, str]] = SKILLS)
 
 
 async def found_in(data_dir: Path, catalogue: str) -> Confusable:
-    embedder = load_embedder("minilm-l6-v2")
+    embedder = load_embedder(DEFAULT_ENCODER)
     engine = await open_database(IndexerSettings(data_dir=data_dir).catalogue_url, create=False)
     try:
         entries = await read_catalogue(engine, catalogue, embedder)
