@@ -234,39 +234,18 @@ def comparisons(table: Table, clusters: Mapping[str, str]) -> list[Comparison]:
 def overall(tables: Sequence[Table], clusters: Mapping[str, str]) -> list[Comparison]:
     """The same over all queries that are scored within a catalogue, there and over the pool.
 
-    Each query counts alike, so that large sets count most. Only systems of every catalogue; nothing
-    where there is but one set.
+    Each query counts alike, so that large sets count most, and once if it stands in two sets. Systems
+    that are broken down; nothing where there is but one set.
     """
     within = [table for table in tables if table.scope != POOL]
-    queries = [query for table in within for query in table.queries]
+    queries = distinct([query for table in within for query in table.queries])
     if len({query.source for query in queries}) < 2:
         return []
-    found = _compared(EVERY_SET, CATALOGUES, queries, _joined(within), clusters)
+    found = _compared(EVERY_SET, CATALOGUES, queries, _merged(within, CATALOGUES), clusters)
     for table in tables:
         if table.scope == POOL:
             found += _compared(EVERY_SET, POOL, queries, table.scores, clusters)
     return found
-
-
-def _joined(tables: Sequence[Table]) -> list[Scores]:
-    """Each system's values of all tables together."""
-    by_name = [{scores.system: scores for scores in table.scores} for table in tables]
-    shared = [name for name in by_name[0] if all(name in each for each in by_name)]
-    return [
-        Scores(
-            system=name,
-            scope=CATALOGUES,
-            by_metric={
-                metric: {
-                    qid: value
-                    for each in by_name
-                    for qid, value in each[name].by_metric[metric].items()
-                }
-                for metric in COMPARED
-            },
-        )
-        for name in shared
-    ]
 
 
 def _compared(

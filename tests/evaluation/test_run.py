@@ -148,6 +148,8 @@ async def test_a_comparison_is_that_of_the_paired_bootstrap_by_cluster(bench: Be
 
 def test_all_sets_together_are_compared_within_and_over_the_pool() -> None:
     first = [a_query(f"a{n}", "o/a/x", source="a", catalogue="o/a") for n in range(3)]
+    again = replace(first[2], qid="again", source="c")  # counted once
+    first.append(again)
     second = [a_query("b0", "o/b/x", source="b", catalogue="o/b")]
     weak = [a_query("w0", "o/c/x", source="w", weak_positive=True)]
     clusters = {query.qid: query.qid for query in (*first, *second, *weak)}
@@ -168,18 +170,18 @@ def test_all_sets_together_are_compared_within_and_over_the_pool() -> None:
         scores = [score(queries, each, {}) for each in runs]
         return Table(scope=scope, queries=queries, runs=runs, scores=scores)
 
-    within = table("o/a", first, {"only": 3, "old": 1, "new": 2})
-    other = table("o/b", second, {"old": 0, "new": 1})
-    pool = table(POOL, [*first, *second, *weak], {"old": 0, "new": 1})
+    within = table("o/a", first, {"other": 3, "dense": 1, "fused": 2})
+    other = table("o/b", second, {"dense": 0, "fused": 1})
+    pool = table(POOL, [*first, *second, *weak], {"dense": 0, "fused": 1})
     found = {
         (each.scope, each.one, each.other): each.difference
         for each in overall([within, other, pool], clusters)
         if each.metric == "Hit@1"
     }
-    assert found.keys() == {("catalogues", "old", "new"), (POOL, "old", "new")}
-    assert found["catalogues", "old", "new"].mean == pytest.approx(1 / 4 - 3 / 4)
-    assert found[POOL, "old", "new"].mean == pytest.approx(-1 / 4)
-    assert found[POOL, "old", "new"].rows == 4
+    assert found.keys() == {("catalogues", "dense", "fused"), (POOL, "dense", "fused")}
+    assert found["catalogues", "dense", "fused"].mean == pytest.approx(1 / 4 - 3 / 4)
+    assert found[POOL, "dense", "fused"].mean == pytest.approx(-1 / 4)
+    assert found[POOL, "dense", "fused"].rows == 4
     assert overall([within], clusters) == []  # one set is compared as it is
 
 
