@@ -234,8 +234,8 @@ def comparisons(table: Table, clusters: Mapping[str, str]) -> list[Comparison]:
 def overall(tables: Sequence[Table], clusters: Mapping[str, str]) -> list[Comparison]:
     """The same over all queries that are scored within a catalogue, there and over the pool.
 
-    Each query counts alike, so that large sets count most, and once if it stands in two sets. Systems
-    that are broken down; nothing where there is but one set.
+    Each query counts alike, so that large sets count most, and once if it stands in two sets.
+    Systems that are broken down; nothing where there is but one set.
     """
     within = [table for table in tables if table.scope != POOL]
     queries = distinct([query for table in within for query in table.queries])
