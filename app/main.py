@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -16,21 +17,28 @@ from app.routing.contract import RouteRequest
 from app.routing.follower import Follower
 from app.routing.ledger import Ledger
 from app.routing.router import Router, Timings
+from app.routing.second_stage import SecondStage
 from app.settings import AppSettings
 from core.background import BACKGROUND_QUERIES
 from core.db import ledger_url, open_database
 from core.embedding import load_embedder
+from core.errors import ModelMissingError
 from core.retrieval.generation import Generation
-from reranker.overlap import OverlapReranker
+from reranker.cross_encoder import DEFAULT_RERANKER, load_reranker
+from reranker.overlap import OverlapReranker, Reranker
 from reranker.policy import load_policy
+
+log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def open_parts(settings: AppSettings) -> AsyncIterator[Parts]:
+async def open_parts(
+    settings: AppSettings, reranker: Reranker | None = None
+) -> AsyncIterator[Parts]:
     """The process's long-lived objects, started and at the end stopped in order.
 
-    Raises LoadstarError with what to do where a model, the database or the generation is not
-    usable.
+    `reranker` takes the place of the one that the settings name. Raises LoadstarError with what
+    to do where a model, the database or the generation is not usable.
     """
     embedder = load_embedder(settings.encoder, threads=settings.threads)
     policy = load_policy(settings.policy_file)
@@ -53,12 +61,18 @@ async def open_parts(settings: AppSettings) -> AsyncIterator[Parts]:
         gpu=settings.use_gpu,
         rank_bm25=settings.lexical_backend == "rank_bm25",
     )
+    second_stage = SecondStage(
+        reranker or load_second_stage(settings),
+        policy,
+        deadline_s=settings.rerank_deadline_s,
+        tokens=settings.rerank_tokens,
+    )
     router = Router(
         settings=settings,
         engine=engine,
         follower=follower,
         embedder=embedder,
-        reranker=OverlapReranker(),
+        second_stage=second_stage,
         policy=policy,
         ledger=ledger,
         executor=executor,
@@ -72,9 +86,24 @@ async def open_parts(settings: AppSettings) -> AsyncIterator[Parts]:
     finally:
         await ledger.stop()
         await follower.stop()
+        second_stage.close()
         executor.shutdown(cancel_futures=True)
         await ledger_engine.dispose()
         await engine.dispose()
+
+
+def load_second_stage(settings: AppSettings) -> Reranker:
+    """The reranker of the settings, or word overlap where the default one's files are not whole.
+
+    Raises ModelMissingError for one that was asked for and is not there.
+    """
+    try:
+        return load_reranker(settings.reranker, threads=settings.threads)
+    except ModelMissingError as error:
+        if settings.reranker != DEFAULT_RERANKER:
+            raise
+        log.warning("routes are scored by word overlap: %s", error.detail)
+        return OverlapReranker()
 
 
 def create_app(parts: Parts) -> FastAPI:

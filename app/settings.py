@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from core.settings import Settings
-from reranker.policy import SHIPPED
+from reranker.policy import FALLBACK, SHIPPED
 
 
 class AppSettings(Settings):
@@ -18,8 +18,19 @@ class AppSettings(Settings):
     port: int = Field(default=8080, ge=0, le=65535, description="port to listen on")
     policy_file: Path = Field(default=SHIPPED, description="weights and thresholds in force")
     candidates: int = Field(default=100, ge=10, le=1000, description="skills that each arm returns")
+    reranker: str = Field(
+        default=FALLBACK,
+        description="folder or name of an exported cross-encoder, `st:NAME`, `skillrouter:NAME`, "
+        "or `overlap`",
+    )
     rerank_depth: int = Field(
         default=16, ge=1, le=200, description="fused candidates that are read back and reranked"
+    )
+    rerank_tokens: int = Field(
+        default=3072, ge=1, description="tokens that the reranker reads for a route at most"
+    )
+    rerank_deadline_s: float = Field(
+        default=1.0, gt=0, description="what is not scored by then keeps its fused place"
     )
     lexical_backend: Literal["tantivy", "rank_bm25"] = Field(
         default="tantivy", description="`rank_bm25` is for catalogues of a few hundred skills"

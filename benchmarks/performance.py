@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -36,6 +37,7 @@ from core.text import passages
 from indexer.ingest import embedder_tokens
 from indexer.package import SKILL_FILE, Package
 from indexer.sources import dump
+from reranker.policy import load_policy
 
 PORT = 18_080
 REQUESTS = 200
@@ -85,6 +87,7 @@ def measure(data: Path, data_dir: Path, rows: int | None) -> dict[str, Any]:
             "embedder": embedder_rate(skills),
             "sample_skills": start_on_samples(),
             **serve_and_load(data_dir, tasks),
+            "without_early_exit": without_early_exit(data_dir, tasks),
             "baseline_rank_bm25": rank_bm25(skills, tasks),
         }
 
@@ -171,11 +174,12 @@ def words_20_to_200(data: Path) -> list[str]:
 
 
 @contextmanager
-def serving(data_dir: Path) -> Iterator[tuple[float, int]]:
+def serving(data_dir: Path, **settings: str) -> Iterator[tuple[float, int]]:
     """A `loadstar serve` process: seconds until /readyz answered, and its pid."""
     started = time.perf_counter()
     process = subprocess.Popen(
-        [*LOADSTAR, "serve", "--port", str(PORT), "--data-dir", str(data_dir)]
+        [*LOADSTAR, "serve", "--port", str(PORT), "--data-dir", str(data_dir)],
+        env={**os.environ, **settings},
     )
     try:
         while True:
@@ -212,9 +216,27 @@ def serve_and_load(data_dir: Path, tasks: list[str]) -> dict[str, Any]:
         return {
             "serve": {"ready_s": round(ready_s, 2)},
             "route_1_client": repeated(tasks[20 : 20 + REQUESTS]),
+            "route_8_clients": asyncio.run(load(tasks[: 2 * REQUESTS], clients=8)),
             "route_32_clients": asyncio.run(load(tasks[: 3 * REQUESTS], clients=32)),
             "serve_memory": {"resident_mb": resident_mb(pid)},
         }
+
+
+def without_early_exit(data_dir: Path, tasks: list[str]) -> dict[str, Any]:
+    """The same where every candidate is scored that the tokens suffice for."""
+    shipped = load_policy()
+    scales = {
+        name: scale.model_copy(update={"enough": None}) for name, scale in shipped.scales.items()
+    }
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "policy.json"
+        file.write_text(shipped.model_copy(update={"scales": scales}).model_dump_json())
+        with serving(data_dir, LOADSTAR_POLICY_FILE=str(file)):
+            asyncio.run(load(tasks[:20], clients=1))
+            return {
+                "route_1_client": repeated(tasks[20 : 20 + REQUESTS]),
+                "route_8_clients": asyncio.run(load(tasks[: 2 * REQUESTS], clients=8)),
+            }
 
 
 def repeated(tasks: list[str]) -> dict[str, Any]:
@@ -231,6 +253,7 @@ async def load(tasks: list[str], *, clients: int) -> dict[str, Any]:
     """Each task once, `clients` at a time: latencies in ms, requests per second, failures."""
     latencies: list[float] = []
     stages: list[dict[str, float]] = []
+    scored_by: Counter[str] = Counter()
     failures: list[str] = []
     waiting = iter(tasks)
 
@@ -241,13 +264,16 @@ async def load(tasks: list[str], *, clients: int) -> dict[str, Any]:
             latencies.append((time.perf_counter() - started) * 1000)
             if answer.status_code == 200:
                 stages.append(answer.json()["timings_ms"])
+                scored_by[answer.json()["scored_by"]] += 1
             else:
                 failures.append(answer.text[:200])
 
-    started = time.perf_counter()
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{PORT}", timeout=60) as http:
+        before = await spent(http)
+        started = time.perf_counter()
         await asyncio.gather(*(client(http) for _ in range(clients)))
-    seconds = time.perf_counter() - started
+        seconds = time.perf_counter() - started
+        after = await spent(http)
     return {
         "requests": len(latencies),
         "failures": failures,
@@ -255,11 +281,26 @@ async def load(tasks: list[str], *, clients: int) -> dict[str, Any]:
         "p95_ms": round(float(np.percentile(latencies, 95)), 1),
         "max_ms": round(max(latencies), 1),
         "per_second": round(len(latencies) / seconds, 1),
+        "scored_by": dict(scored_by),
+        **{
+            f"{what}_per_request": round((after[what] - before[what]) / len(latencies), 1)
+            for what in SPENT
+        },
         "stage_p50_ms": {
             stage: round(float(np.median([timing[stage] for timing in stages])), 1)
             for stage in stages[0]
         },
     }
+
+
+SPENT = ("pairs", "tokens")
+
+
+async def spent(http: httpx.AsyncClient) -> dict[str, float]:
+    """What the reranker has scored so far, by the server's own metrics."""
+    lines = (await http.get("/metrics")).text.splitlines()
+    values = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    return {what: float(values[f"loadstar_rerank_{what}_total"]) for what in SPENT}
 
 
 def resident_mb(pid: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -13,6 +14,7 @@ from typing import Any
 import faiss
 import typer
 
+from app.main import load_second_stage
 from app.settings import AppSettings
 from cli.output import DatabaseUrl, DataDir, Encoder, Json, given, print_json, stdout
 from core import feed, store
@@ -21,6 +23,7 @@ from core.embedding import MODELS, ONNX_FILE, Embedder, load_embedder
 from core.errors import LoadstarError
 from core.retrieval.generation import Generation
 from core.settings import load_settings
+from reranker.cross_encoder import CARD_FILE
 from reranker.policy import load_policy
 
 EXAMPLE = "Example: loadstar doctor --json"
@@ -72,12 +75,16 @@ async def examine(settings: AppSettings) -> dict[str, Any]:
         findings["space"] = embedder.space.describe()
         findings["model_file"] = _model_file(settings.encoder, embedder)
         policy = load_policy(settings.policy_file)
-        findings["policy"] = {"id": policy.id, "calibration": policy.calibration}
+        scored_by = load_second_stage(settings).name
+        findings["reranker"] = {"scored_by": scored_by, "file": _reranker_file(settings.reranker)}
+        scale = policy.scale(scored_by)
+        findings["policy"] = {"id": policy.id, "calibration": scale.calibration}
         findings["data"] = await _data(settings, embedder)
     except LoadstarError as error:
         problems.append(f"{error.detail} [{error.code}]")
-    if findings.get("model_file") == "altered":
-        problems.append("the model file is not the one its card describes; restore it")
+    files = [findings.get("model_file"), findings.get("reranker", {}).get("file")]
+    if "altered" in files:
+        problems.append("a model file is not the one its card describes; restore it")
     findings["problems"] = problems
     findings["ok"] = not problems
     return findings
@@ -110,12 +117,20 @@ def _gpu() -> str:
 
 
 def _model_file(encoder: str, embedder: Embedder) -> str:
-    folder = Path(encoder) if Path(encoder).is_dir() else MODELS / encoder
-    weights = folder / ONNX_FILE
+    return _whole(encoder, embedder.space.revision)
+
+
+def _reranker_file(reranker: str) -> str:
+    card = (Path(reranker) if Path(reranker).is_dir() else MODELS / reranker) / CARD_FILE
+    return _whole(reranker, json.loads(card.read_text())["revision"] if card.is_file() else "")
+
+
+def _whole(model: str, revision: str) -> str:
+    weights = (Path(model) if Path(model).is_dir() else MODELS / model) / ONNX_FILE
     if not weights.is_file():
-        return "none: the encoder is not an exported one"
+        return "none: it is not an exported model"
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    return "intact" if digest == embedder.space.revision else "altered"
+    return "intact" if digest == revision else "altered"
 
 
 async def _data(settings: AppSettings, embedder: Embedder) -> dict[str, Any]:

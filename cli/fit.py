@@ -124,11 +124,12 @@ def _print_own(fitted: OwnFit) -> None:
 
 
 def _print_policy(policy: Policy, output: Path) -> None:
-    promised = ", ".join(f"{line.max_false_load:g}" for line in policy.false_load)
-    stdout.print(f"{policy.id}: {policy.calibration}")
-    stdout.print(f"loads from {policy.load:g}, considers from {policy.consider:g}")
-    stdout.print(f"max_false_load can be {promised or 'nothing: too few rows'}")
-    stdout.print(f"it rests on {policy.negatives}")
+    for scored_by, scale in policy.scales.items():
+        promised = ", ".join(f"{line.max_false_load:g}" for line in scale.false_load)
+        stdout.print(f"{policy.id}, scored by {scored_by}: {scale.calibration}")
+        stdout.print(f"loads from {scale.load:g}, considers from {scale.consider:g}")
+        stdout.print(f"max_false_load can be {promised or 'nothing: too few rows'}")
+        stdout.print(f"it rests on {scale.negatives}")
     stdout.print(
         f"written to {output}; serve with it: LOADSTAR_POLICY_FILE={output} loadstar serve"
     )

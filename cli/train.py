@@ -1,33 +1,49 @@
-"""`loadstar train encoder`: our encoder from MiniLM and the development data, resumable."""
+"""`loadstar train`: our encoder and our reranker from the development data, resumable."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.output import DataDir, Json, given, print_json, stderr, stdout
 from cli.progress import Bars
-from core.errors import ModelMissingError
+from core.errors import ModelMissingError, SettingsError
 from core.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from evaluation.training import Corpus
 
 program = typer.Typer(help="Train the models that Loadstar ships.", rich_markup_mode=None)
 
 EXAMPLE = "Example: loadstar train encoder --data ../data --output models/loadstar-encoder"
+RERANKER_EXAMPLE = (
+    "Example: loadstar train reranker --data ../data --start .loadstar/training/encoder/model "
+    "--output models/loadstar-reranker"
+)
+
+Data = Annotated[Path, typer.Option(help="Folder of labelled rows and skills.jsonl.xz.")]
+Output = Annotated[Path, typer.Option(help="Folder to write the exported model to.")]
+Device = Annotated[str, typer.Option(help="cpu, or cuda for one GPU.")]
+Every = Annotated[int, typer.Option(min=1, help="Steps between held-out figures.")]
+Seed = Annotated[int, typer.Option(help="Of what is drawn.")]
+Run = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of checkpoint and curve; one that is there is gone on with.",
+        show_default="training/ in the data folder",
+    ),
+]
 
 
 @program.command("encoder", epilog=EXAMPLE)
 def encoder(
-    data: Annotated[Path, typer.Option(help="Folder of labelled rows and skills.jsonl.xz.")],
-    output: Annotated[Path, typer.Option(help="Folder to write the exported encoder to.")],
-    run: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of checkpoint and curve; one that is there is gone on with.",
-            show_default="training/encoder in the data folder",
-        ),
-    ] = None,
+    data: Data,
+    output: Output,
+    run: Run = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps in all.")] = 800,
     skills: Annotated[int, typer.Option(min=2, help="Skills of a batch.")] = 64,
     learning_rate: Annotated[float, typer.Option(help="Its peak.")] = 1.5e-4,
@@ -38,9 +54,9 @@ def encoder(
     without: Annotated[
         list[str] | None, typer.Option(help="Source of queries to leave out; may be repeated.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of batches, passages and queries.")] = 1,
-    every: Annotated[int, typer.Option(min=1, help="Steps between held-out figures.")] = 200,
-    device: Annotated[str, typer.Option(help="cpu, or cuda for one GPU.")] = "cpu",
+    seed: Seed = 1,
+    every: Every = 200,
+    device: Device = "cpu",
     name: Annotated[str, typer.Option(help="Model name in the space.")] = "loadstar-encoder",
     data_dir: DataDir = None,
     as_json: Json = False,
@@ -49,17 +65,10 @@ def encoder(
 
     Killed, it goes on from its last checkpoint. The curve holds figures over calibration rows.
     """
-    try:
-        from evaluation.prepare import read_verified
-        from evaluation.split import committed
-        from evaluation.training import read_corpus, train_encoder
+    with _needing_extras():
+        from evaluation.training import train_encoder
         from reranker.learn.examples import sources_without
         from reranker.learn.train_encoder import Recipe
-    except ImportError as error:
-        raise ModelMissingError(
-            "loadstar train needs the extras `train` and `eval`: "
-            "pip install 'loadstar[train,eval]'."
-        ) from error
     recipe = Recipe(
         steps=steps,
         skills=skills,
@@ -69,12 +78,8 @@ def encoder(
         sources=sources_without(without or []),
         seed=seed,
     )
-    folder = (
-        run or load_settings(Settings, **given(data_dir=data_dir)).data_dir / "training/encoder"
-    )
-    stderr.print(f"reading {data}")
-    corpus = read_corpus(read_verified(data, "quick", committed()))
-    stderr.print(f"{len(corpus.train):,} skills to train on; mining their neighbours")
+    folder = _folder(run, data_dir, "encoder")
+    corpus = _corpus(data)
     with Bars() as bars:
         curve = train_encoder(
             corpus,
@@ -86,10 +91,110 @@ def encoder(
             every=every,
             on_step=lambda done, total, detail: bars.show("steps", done, total, detail),
         )
+    use = f"LOADSTAR_ENCODER={output} loadstar index SOURCE"
+    _report(curve, folder, output, use, as_json)
+
+
+@program.command("reranker", epilog=RERANKER_EXAMPLE)
+def reranker(
+    data: Data,
+    output: Output,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the encoder to start from, as `train encoder` keeps it.",
+            show_default="training/encoder/model in the data folder",
+        ),
+    ] = None,
+    run: Run = None,
+    steps: Annotated[int, typer.Option(min=1, help="Steps in all.")] = 1_600,
+    lists: Annotated[int, typer.Option(min=1, help="Lists of a step.")] = 8,
+    size: Annotated[int, typer.Option(min=2, help="Skills of a list.")] = 8,
+    layers: Annotated[int, typer.Option(min=1, help="Layers that are kept.")] = 6,
+    apart: Annotated[
+        int, typer.Option(min=0, help="Lower layers in which task and skill are apart.")
+    ] = 6,
+    learning_rate: Annotated[float, typer.Option(help="Its peak.")] = 3e-5,
+    listwise: Annotated[bool, typer.Option(help="Lists, or each pair by itself.")] = True,
+    seed: Seed = 1,
+    every: Every = 250,
+    device: Device = "cpu",
+    name: Annotated[str, typer.Option(help="What `scored_by` says.")] = "loadstar-reranker",
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Train the reranker on lists of what our first stage confuses, and export it.
+
+    Killed, it goes on from its last checkpoint. The curve holds figures over calibration rows.
+    """
+    with _needing_extras():
+        from evaluation.training_reranker import train_reranker
+        from reranker.learn.train_reranker import Recipe
+    recipe = Recipe(
+        steps=steps,
+        lists=lists,
+        size=size,
+        layers=layers,
+        apart=apart,
+        learning_rate=learning_rate,
+        listwise=listwise,
+        seed=seed,
+    )
+    folder = _folder(run, data_dir, "reranker")
+    begin = start or _folder(None, data_dir, "encoder") / "model"
+    if not begin.is_dir():
+        raise SettingsError(
+            f"--start: there is no folder {begin}; `loadstar train encoder` makes it"
+        )
+    corpus = _corpus(data)
+    with Bars() as bars:
+        curve = train_reranker(
+            corpus,
+            recipe,
+            folder,
+            output,
+            start=begin,
+            device=device,
+            name=name,
+            every=every,
+            on_step=lambda done, total, detail: bars.show("steps", done, total, detail),
+        )
+    _report(curve, folder, output, f"LOADSTAR_RERANKER={output} loadstar serve", as_json)
+
+
+@contextmanager
+def _needing_extras() -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise ModelMissingError(
+            "loadstar train needs the extras `train` and `eval`: "
+            "pip install 'loadstar[train,eval]'."
+        ) from error
+
+
+def _folder(run: Path | None, data_dir: Path | None, kind: str) -> Path:
+    return run or load_settings(Settings, **given(data_dir=data_dir)).data_dir / "training" / kind
+
+
+def _corpus(data: Path) -> Corpus:
+    from evaluation.prepare import read_verified
+    from evaluation.split import committed
+    from evaluation.training import read_corpus
+
+    stderr.print(f"reading {data}")
+    corpus = read_corpus(read_verified(data, "quick", committed()))
+    stderr.print(f"{len(corpus.train):,} skills to train on; mining their neighbours")
+    return corpus
+
+
+def _report(
+    curve: Sequence[Mapping[str, float]], run: Path, output: Path, use: str, as_json: bool
+) -> None:
     if as_json:
-        print_json({"curve": curve, "run": str(folder), "written": str(output)})
+        print_json({"curve": curve, "run": str(run), "written": str(output)})
         return
     for line in curve:
         figures = "  ".join(f"{key} {value:.3f}" for key, value in line.items() if key != "step")
         stdout.print(f"step {line['step']:>5}: {figures}")
-    stdout.print(f"written to {output}; use it: LOADSTAR_ENCODER={output} loadstar index SOURCE")
+    stdout.print(f"written to {output}; use it: {use}")

@@ -93,3 +93,9 @@ class NotReadyError(LoadstarError):
     """The server has not loaded its generation yet."""
 
     code = "not_ready"
+
+
+class RerankerFailedError(LoadstarError):
+    """A reranker gave no scores; never answered with, since word overlap takes its place."""
+
+    code = "reranker_failed"

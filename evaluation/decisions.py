@@ -35,14 +35,12 @@ WITHOUT = "fitted without this catalogue"
 def judge(
     observation: Observation, policy: Policy, max_false_load: float | None = None
 ) -> DecisionRow:
-    """What the router would have decided by this policy, by the router's own functions.
-
-    Raises KeyError where the policy has no scale for the answer's reranker.
-    """
+    """What the router would have decided by this policy, by the router's own functions."""
     features = [seen.features for seen in observation.skills]
+    scale = policy.scale(observation.scored_by)
     decision = decide(
-        probabilities(features, policy.scales[observation.scored_by]),
-        policy,
+        probabilities(features, scale),
+        scale,
         named=observation.named,
         visible=observation.visible,
         searchable=observation.searchable,

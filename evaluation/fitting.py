@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 
+from app.routing.second_stage import PARTIAL
 from app.settings import AppSettings
 from evaluation.datasets import METATOOL, Labelled, Skills
 from evaluation.observations import Observation, Observer
@@ -14,8 +15,15 @@ from evaluation.prepare import WHOLE_SETS, Prepared, labelled_material
 from evaluation.split import leave_one_catalogue_out
 from evaluation.systems import open_bench
 from evaluation.types import POOL, Query, Split
-from reranker.learn.fit_policy import CrossFit, Rows, cross_fit, fit_policy, rows_of
-from reranker.policy import Policy
+from reranker.learn.fit_policy import (
+    CrossFit,
+    Rows,
+    cross_fit,
+    fit_calibrated,
+    rows_of,
+    with_scales,
+)
+from reranker.policy import FALLBACK, Policy, load_policy
 
 NO_TOOL = "no-tool"
 """MetaTool's requests that need no tool, asked of every whole catalogue: they need none of its
@@ -92,21 +100,25 @@ def as_rows(observations: Sequence[Observation]) -> Rows:
 
 
 def fit(observations: Sequence[Observation], base: Policy) -> Policy:
-    """A policy from train rows (weights) and calibration rows (thresholds and promises).
+    """The base policy with a scale for each reranker that the rows were scored by.
 
-    Raises ValueError where there are none of either, or answers of several rerankers.
+    Weights come from train rows, thresholds and promises from calibration rows. Raises
+    ValueError where a reranker has none of either.
     """
     rows = [each for each in usable(observations) if each.split != Split.TEST]
-    train = [each for each in rows if each.split == Split.TRAIN]
-    held = [each for each in rows if each.split == Split.CALIBRATION]
-    return fit_policy(
-        as_rows(train),
-        as_rows(held),
-        base,
-        scored_by=_one_scale(rows),
-        rows=_named(rows, "train and calibration"),
-        negatives=_negatives(held),
-    )
+    scales = {}
+    for scored_by in sorted({each.scored_by for each in rows}):
+        of_scale = [each for each in rows if each.scored_by == scored_by]
+        train = [each for each in of_scale if each.split == Split.TRAIN]
+        held = [each for each in of_scale if each.split == Split.CALIBRATION]
+        scales[scored_by] = fit_calibrated(
+            as_rows(train),
+            as_rows(held),
+            base.scale(scored_by),
+            rows=_named(of_scale, "train and calibration"),
+            negatives=_negatives(held),
+        )
+    return with_scales(base, scales)
 
 
 def fit_own(observations: Sequence[Observation], base: Policy) -> CrossFit:
@@ -170,16 +182,35 @@ def without_each(
 async def fit_data(prepared: Prepared, settings: AppSettings, *, on_step: OnStep) -> Policy:
     """The policy of the labelled rows, over the index in `settings.data_dir`.
 
-    Only rows whose skills' licences permit it shape the weights. Raises LoadstarError where the
-    index is not that of the pool.
+    Every way to score an answer gets a scale: the reranker, what it scored of the first chunk
+    alone, and word overlap. Only rows whose skills' licences permit it shape the weights. Raises
+    LoadstarError where the index is not that of the pool.
     """
-    async with open_bench(settings, apart=frozenset({METATOOL})) as bench:
-        material = labelled_material(bench, prepared, Split.TRAIN)
-        observer = Observer(bench, material.twins, material.clusters)
-        queries = [
-            query
-            for query in fitting_queries(prepared.labelled)
-            if may_train(query, prepared.skills)
-        ]
-        seen = await observe_all(observer, queries, catalogues_of(queries), on_step)
-        return fit(seen, bench.policy)
+    queries = [
+        query for query in fitting_queries(prepared.labelled) if may_train(query, prepared.skills)
+    ]
+    seen: list[Observation] = []
+    for way in _ways_to_score(settings):
+        on_step(f"scored by {way.reranker}{PARTIAL * (way.rerank_tokens == 1)}")
+        async with open_bench(way, apart=frozenset({METATOOL})) as bench:
+            material = labelled_material(bench, prepared, Split.TRAIN)
+            observer = Observer(bench, material.twins, material.clusters)
+            found = await observe_all(observer, queries, catalogues_of(queries), on_step)
+            seen += [_partial(each) for each in found] if way.rerank_tokens == 1 else found
+    return fit(seen, load_policy(settings.policy_file))
+
+
+def _ways_to_score(settings: AppSettings) -> list[AppSettings]:
+    """The settings, with one token to spend (so one chunk), and without a model."""
+    if settings.reranker == FALLBACK:
+        return [settings]
+    return [
+        settings,
+        settings.model_copy(update={"rerank_tokens": 1}),
+        settings.model_copy(update={"reranker": FALLBACK}),
+    ]
+
+
+def _partial(observation: Observation) -> Observation:
+    """As if the deadline had come after the first chunk, which was all that was scored."""
+    return replace(observation, scored_by=observation.scored_by + PARTIAL)

@@ -34,7 +34,8 @@ from reranker.learn.examples import (
     without_boilerplate,
 )
 from reranker.learn.export_encoder import export, start_model
-from reranker.learn.train_encoder import Encode, Encoder, Material, OnStep, Recipe, Training
+from reranker.learn.run import OnStep
+from reranker.learn.train_encoder import Encode, Encoder, EncoderTraining, Material, Recipe
 
 CURVE_SKILLS = 3_000
 """Skills of the held-out curve: the labelled catalogues, what the tasks need, and others."""
@@ -207,8 +208,8 @@ def train_encoder(
     """
     taught = material(corpus.train, load_embedder(UNTUNED), recipe.seed)
     encoder = Encoder(start_model(), device)
-    training = Training(encoder, taught, recipe, run)
-    training.run(corpus.held_out.measure, on_step, every=every)
+    training = EncoderTraining(encoder, taught, recipe, run, corpus.held_out.measure)
+    training.run(on_step, every=every)
     encoder.save(run / "model")
     export(run / "model", output, name=name, max_tokens=recipe.tokens)
     return training.curve()

@@ -39,6 +39,7 @@ class SkillEvidence:
     similarity: float  # cosine of its best passage; at most the last hit's where no hit itself
     lexical: float  # its BM25 score; 0 where the arm did not return it
     words: Set[str]  # analysed words that it holds
+    rerank: float  # the second stage's score; of one that it was not asked about, its lowest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,12 +120,17 @@ def _lexical_margin(known: Evidence, place: int) -> float:
     return lexical_margin(known.skills[place].lexical, known.lexical)
 
 
+def _rerank(known: Evidence, place: int) -> float:
+    return known.skills[place].rerank
+
+
 FEATURES: Mapping[str, Feature] = MappingProxyType(
     {
         "dense_lift": Feature(of=_dense_lift, rising=True),
         "coverage": Feature(of=_coverage, rising=True),  # [0, 1]
         "dense_margin": Feature(of=_dense_margin, rising=True),
         "lexical_margin": Feature(of=_lexical_margin, rising=True),
+        "rerank": Feature(of=_rerank, rising=True),  # on the scale of whoever scored
     }
 )
 

@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
 from core.retrieval.lexical import analyse
+from reranker.pairs import Document
 
 NAME_WEIGHT, DESCRIPTION_WEIGHT, BODY_WEIGHT = 3.0, 2.0, 1.0
 BODY_CHARS = 1_000  # the analyser takes about 0.1 ms per 1,000 characters
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
-    """What a reranker may read of a skill; never its id, catalogue or popularity."""
-
-    name: str
-    description: str
-    body: str
 
 
 class Reranker(Protocol):
@@ -31,8 +22,15 @@ class Reranker(Protocol):
         """What `scored_by` says."""
         ...
 
+    def cost(self, task: str, documents: Sequence[Document]) -> list[int]:
+        """How many tokens scoring each document takes. Blocks; thread-safe."""
+        ...
+
     def score(self, task: str, documents: Sequence[Document]) -> list[float]:
-        """One score per document in [0, 1], higher is better. Blocks; thread-safe."""
+        """One score per document on the reranker's own scale, higher is better.
+
+        Blocks; thread-safe. Raises RuntimeError where the model fails.
+        """
         ...
 
 
@@ -45,6 +43,10 @@ class OverlapReranker:
     """
 
     name = "overlap"
+
+    def cost(self, task: str, documents: Sequence[Document]) -> list[int]:
+        """No model reads anything."""
+        return [0] * len(documents)
 
     def score(self, task: str, documents: Sequence[Document]) -> list[float]:
         """Scores in [0, 1]; a task without words scores 0 everywhere."""

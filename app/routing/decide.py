@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from core.types import Decision, Verdict
-from reranker.policy import UNCALIBRATED, Policy
+from reranker.policy import UNCALIBRATED, Scale
 
 # Every reason code that an answer may carry, and what it means. Documented in docs/api.md.
 DECISION_REASONS = {
@@ -35,7 +35,7 @@ SAME = 0.02
 
 def decide(
     probabilities: Sequence[float],
-    policy: Policy,
+    scale: Scale,
     *,
     named: bool = False,
     visible: bool = True,
@@ -44,18 +44,18 @@ def decide(
 ) -> Decision:
     """The verdict for skills in rank order, with their falling probabilities of helping.
 
-    `max_false_load` only ever raises the bar for `load`, to what the policy's table promises;
-    where it promises nothing so strict, nothing is loaded. Without a calibrated policy it is no
+    `max_false_load` only ever raises the bar for `load`, to what the scale's table promises;
+    where it promises nothing so strict, nothing is loaded. Without a calibrated scale it is no
     promise, and the answer's `calibration` says so.
     """
     confidence = _first(probabilities)
-    verdict, reason = _judge(probabilities, policy, named, max_false_load)
+    verdict, reason = _judge(probabilities, scale, named, max_false_load)
     if not visible:
         verdict, reason = Verdict.NONE, "nothing_visible"
     elif not searchable:
         verdict, reason = Verdict.NONE, "no_words"
     return Decision(
-        verdict=verdict, reason=reason, confidence=confidence, calibration=policy.calibration
+        verdict=verdict, reason=reason, confidence=confidence, calibration=scale.calibration
     )
 
 
@@ -71,26 +71,26 @@ def settle(decision: Decision, offered: int, reasons: Sequence[str]) -> Decision
     return replace(decision, verdict=Verdict.NONE, reason=reason)
 
 
-def load_threshold(policy: Policy, max_false_load: float | None) -> float:
+def load_threshold(scale: Scale, max_false_load: float | None) -> float:
     """The probability from which a skill is loaded; never lower for a smaller tolerance.
 
-    Infinite where the policy's table holds no promise as strict as `max_false_load`.
+    Infinite where the scale's table holds no promise as strict as `max_false_load`.
     """
     if max_false_load is None:
-        return policy.load
-    if policy.calibration == UNCALIBRATED:
-        return max(policy.load, 1 - max_false_load)
-    kept = [line.threshold for line in policy.false_load if line.max_false_load <= max_false_load]
-    return max(policy.load, min(kept, default=math.inf))
+        return scale.load
+    if scale.calibration == UNCALIBRATED:
+        return max(scale.load, 1 - max_false_load)
+    kept = [line.threshold for line in scale.false_load if line.max_false_load <= max_false_load]
+    return max(scale.load, min(kept, default=math.inf))
 
 
 def _judge(
-    probabilities: Sequence[float], policy: Policy, named: bool, max_false_load: float | None
+    probabilities: Sequence[float], scale: Scale, named: bool, max_false_load: float | None
 ) -> tuple[Verdict, str]:
     best = _first(probabilities)
-    if best < policy.consider:
+    if best < scale.consider:
         return Verdict.NONE, "nothing_near"
-    if best < load_threshold(policy, max_false_load):
+    if best < load_threshold(scale, max_false_load):
         return Verdict.CONSIDER, "near_miss"
     if named:
         return Verdict.LOAD, "exact_name"

@@ -20,6 +20,7 @@ from app.routing.contract import RouteAnswer, RouteRequest
 from app.routing.decide import decide, load_threshold, settle
 from app.routing.follower import Follower, Snapshot
 from app.routing.ledger import Ledger
+from app.routing.second_stage import Contender, SecondStage
 from app.routing.select import collapse_twins, order
 from app.settings import AppSettings
 from core import store
@@ -33,8 +34,9 @@ from core.telemetry import IN_FLIGHT, ROUTES, STAGE_SECONDS
 from core.text import query_text
 from core.types import ArmHit, Candidate, Decision, Filters, Scored, SkillVersion, Verdict
 from reranker.decision import Evidence, SkillEvidence, features, probabilities
-from reranker.overlap import Document, Reranker, word_weights
-from reranker.policy import Policy
+from reranker.overlap import word_weights
+from reranker.pairs import Document
+from reranker.policy import Policy, Scale
 
 Result = TypeVar("Result")
 
@@ -53,6 +55,15 @@ class Found:
     lexical: LexicalResult
     candidates: Sequence[Candidate]
     named: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranked:
+    """What the second stage hands to the decision."""
+
+    skills: Sequence[Scored]
+    scored_by: str
+    scale: Scale
 
 
 @dataclass(slots=True)
@@ -78,7 +89,7 @@ class Router:
         engine: AsyncEngine,
         follower: Follower,
         embedder: Embedder,
-        reranker: Reranker,
+        second_stage: SecondStage,
         policy: Policy,
         ledger: Ledger,
         executor: Executor,
@@ -87,7 +98,7 @@ class Router:
         self._engine = engine
         self._follower = follower
         self._embedder = embedder
-        self._reranker = reranker
+        self._second_stage = second_stage
         self._policy = policy
         self._ledger = ledger
         self._executor = executor
@@ -113,9 +124,9 @@ class Router:
         found = await self._search(request, snapshot, timings)
         versions = await self._read_back(found, timings)
         ranked = await self._rank(request.task, found, versions, timings)
-        judged = self._judge(ranked[: request.k], found, timings)
-        decision = self._decide(judged, found, request)
-        return self._compose(request, judged, decision, found)
+        judged = self._judge(ranked, request.k, found, timings)
+        decision = self._decide(judged, ranked.scale, found, request)
+        return self._compose(request, judged, ranked, decision, found)
 
     @asynccontextmanager
     async def _admitted(self) -> AsyncIterator[None]:
@@ -190,38 +201,50 @@ class Router:
 
     async def _rank(
         self, task: str, found: Found, versions: Mapping[int, SkillVersion], timings: Timings
-    ) -> list[Scored]:
-        """Reranked, ordered, twins collapsed."""
+    ) -> Ranked:
+        """Reranked, ordered on the scale of whoever scored, twins collapsed."""
         started = time.perf_counter()
-        documents = [_document(version) for version in versions.values()]
-        scores = await self._run(self._reranker.score, task, documents)
-        ranked = order(
+        contenders = [
+            Contender(
+                row=candidate.row,
+                fused=candidate.score,
+                document=_document(versions[candidate.row]),
+            )
+            for candidate in found.candidates
+            if candidate.row in versions
+        ]
+        reranked = await self._second_stage.score(task, contenders)
+        scale = self._policy.scale(reranked.scored_by)
+        ordered = order(
             found.candidates,
             versions,
-            dict(zip(versions, scores, strict=True)),
-            rerank_weight=self._policy.rerank_weight,
+            reranked.scores,
+            rerank_weight=scale.rerank_weight,
             named=found.named,
         )
-        collapsed = collapse_twins(ranked)
+        ranked = Ranked(skills=collapse_twins(ordered), scored_by=reranked.scored_by, scale=scale)
         timings.keep("rerank", started)
-        return collapsed
+        return ranked
 
-    def _judge(self, ranked: Sequence[Scored], found: Found, timings: Timings) -> list[Judged]:
-        """Each skill's features and its probability of helping, on the reranker's own scale."""
+    def _judge(self, ranked: Ranked, k: int, found: Found, timings: Timings) -> list[Judged]:
+        """The first k skills with their features and their probability of helping."""
         started = time.perf_counter()
-        found_of = features(_evidence(ranked, found))
-        useful = probabilities(found_of, self._policy.scales[self._reranker.name])
+        skills = ranked.skills[:k]
+        found_of = features(_evidence(skills, found))
+        useful = probabilities(found_of, ranked.scale)
         judged = [
             Judged(scored=scored, features=each, p_useful=p_useful)
-            for scored, each, p_useful in zip(ranked, found_of, useful, strict=True)
+            for scored, each, p_useful in zip(skills, found_of, useful, strict=True)
         ]
         timings.keep("decide", started)
         return judged
 
-    def _decide(self, judged: Sequence[Judged], found: Found, request: RouteRequest) -> Decision:
+    def _decide(
+        self, judged: Sequence[Judged], scale: Scale, found: Found, request: RouteRequest
+    ) -> Decision:
         return decide(
             [each.p_useful for each in judged],
-            self._policy,
+            scale,
             named=any(each.scored.exact_name for each in judged[:1]),
             visible=found.view.count(found.filters) > 0,
             searchable=bool(found.lexical.idf),
@@ -232,13 +255,14 @@ class Router:
         self,
         request: RouteRequest,
         judged: Sequence[Judged],
+        ranked: Ranked,
         decision: Decision,
         found: Found,
     ) -> RouteAnswer:
         bar = (
-            self._policy.consider
+            ranked.scale.consider
             if decision.verdict is Verdict.CONSIDER
-            else load_threshold(self._policy, request.max_false_load)
+            else load_threshold(ranked.scale, request.max_false_load)
         )
         offered, near_misses = answer.divide(judged, decision, request, bar)
         decision = settle(decision, len(offered), [skill.reason for skill in near_misses])
@@ -251,9 +275,9 @@ class Router:
             calibration=decision.calibration,
             skills=offered,
             not_loaded=near_misses,
-            scored_by=self._reranker.name,
+            scored_by=ranked.scored_by,
             policy=self._policy.id,
-            models={"encoder": self._embedder.space.id, "reranker": self._reranker.name},
+            models={"encoder": self._embedder.space.id, "reranker": self._second_stage.name},
             generation=found.view.generation.id,
             seq=found.seq,
             recorded=False,
@@ -318,12 +342,14 @@ def _evidence(ranked: Sequence[Scored], found: Found) -> Evidence:
     least = found.dense[-1].score if found.dense else 0.0
     # A skill must not look doubtful because copies of it follow.
     twins = {twin.row for scored in ranked for twin in scored.twins}
+    lowest = min((s.rerank for s in ranked if s.rerank is not None), default=0.0)
     return Evidence(
         skills=[
             SkillEvidence(
                 similarity=scored.arm_scores.get("dense", least),
                 lexical=scored.arm_scores.get("lexical", 0.0),
                 words=word_weights(_document(scored.version)).keys(),
+                rerank=lowest if scored.rerank is None else scored.rerank,
             )
             for scored in ranked
         ],

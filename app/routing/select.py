@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from core.text import prose
 from core.types import Candidate, Scored, SkillVersion
+from reranker.policy import Scale
 
 # Two bodies count as twins when their MinHash signatures agree in this share of places. The
 # estimate's standard error at 0.85 is 0.045 with 64 permutations.
@@ -26,11 +27,14 @@ def order(
     rerank_weight: float,
     named: Set[int],
 ) -> list[Scored]:
-    """Best first: named skills, then the convex mix of the fused and the reranker's score."""
+    """Best first: named skills, then the mix of the fused and the reranker's score.
+
+    Candidates that the reranker was not asked about follow those that it was, as they were fused.
+    """
     scored = [
         Scored(
             version=versions[candidate.row],
-            score=_mixed(candidate.score, rerank.get(candidate.row), rerank_weight),
+            score=mixed(candidate.score, rerank.get(candidate.row), rerank_weight),
             fused=candidate.score,
             arm_scores=candidate.arm_scores,
             rerank=rerank.get(candidate.row),
@@ -40,11 +44,26 @@ def order(
         for candidate in candidates
         if candidate.row in versions
     ]
-    return sorted(scored, key=lambda s: (not s.exact_name, -s.score, s.version.row))
+    return sorted(
+        scored, key=lambda s: (not s.exact_name, s.rerank is None, -s.score, s.version.row)
+    )
 
 
-def _mixed(fused: float, rerank: float | None, weight: float) -> float:
+def mixed(fused: float, rerank: float | None, weight: float) -> float:
+    """The convex mix of both scores; what the reranker was not asked about has its fused one."""
     return fused if rerank is None else (1 - weight) * fused + weight * rerank
+
+
+def settled(scored: Sequence[tuple[float, float]], following: float, scale: Scale) -> bool:
+    """Whether the first place is decided, so that the rest need not be scored.
+
+    `scored` are pairs of a fused and a reranker's score; `following` is the fused score of the
+    best that is not scored. It would need a score of `scale.enough` less what it lacks to win.
+    """
+    if scale.enough is None or not scored:
+        return False
+    best = max(mixed(fused, rerank, scale.rerank_weight) for fused, rerank in scored)
+    return best - (1 - scale.rerank_weight) * following >= scale.enough * scale.rerank_weight
 
 
 def collapse_twins(ranked: Sequence[Scored]) -> list[Scored]:

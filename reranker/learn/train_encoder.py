@@ -8,11 +8,9 @@ embeddings stay as they were: half of the weights, and words that no example hol
 
 from __future__ import annotations
 
-import json
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,38 +20,28 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from core.errors import LoadstarError
 from core.types import PassageKind, Vectors
 from reranker.learn.batches import Kinship, Neighbours, Rows, batches
 from reranker.learn.examples import OWN, Source, TrainingSkill, masked, sentences
+from reranker.learn.run import Figures, RunRecipe, TrainingRun
 
-CHECKPOINT = "checkpoint.pt"
-CURVE = "curve.jsonl"
 CHUNK = 8  # texts of similar length that are encoded together: little padding
 
 
-class TrainingError(LoadstarError):
-    """A training run cannot start or go on."""
-
-    code = "training_refused"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """Everything that shapes the weights; two runs of one recipe over the same rows agree."""
+class Recipe(RunRecipe):
+    """Everything that shapes the encoder's weights."""
 
     steps: int = 800
+    learning_rate: float = 1.5e-4
+    kept: float = 0.75
     skills: int = 64  # of a batch
     queries: int = 2  # of each skill at most
-    learning_rate: float = 1.5e-4
-    warm_up: float = 0.1  # share of the steps
     temperature: float = 0.05
     tokens: int = 256  # window of queries and passages, and of the exported encoder
     mask: float = 0.5  # share of passages whose name is hidden from queries that people wrote
     hard_negatives: bool = True
     sources: tuple[Source, ...] = tuple(Source)
-    kept: float = 0.75  # share of what training changed, see Training._keep
-    seed: int = 1
 
 
 SHARES = {
@@ -69,8 +57,6 @@ SHARES = {
 
 Encode = Callable[[Sequence[str]], Vectors]
 Measure = Callable[[Encode], Mapping[str, float]]
-OnStep = Callable[[int, int, str], None]
-"""Told the step, how many there are, and the loss with the last held-out figures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,141 +208,55 @@ def info_nce(
     return functional.cross_entropy(scores, owner)
 
 
-class Training:
-    """One run, which goes on where its folder's checkpoint left it."""
+class EncoderTraining(TrainingRun):
+    """A run over batches of neighbours."""
 
-    def __init__(self, encoder: Encoder, material: Material, recipe: Recipe, folder: Path) -> None:
+    def __init__(
+        self, encoder: Encoder, material: Material, recipe: Recipe, folder: Path, measure: Measure
+    ) -> None:
         """Raises TrainingError where the folder holds a run of another recipe or other rows."""
         self.encoder = encoder
-        self.material = material
-        self.recipe = recipe
-        self.folder = folder
+        self._material = material
+        self._encoder_recipe = recipe
+        self._measure = measure
         self._shared = _shared_texts(material.skills)
-        self._start = {name: w.clone() for name, w in encoder.model.state_dict().items()}
-        self._done = 0
-        self._optimiser = torch.optim.AdamW(
-            encoder.model.parameters(), lr=recipe.learning_rate, weight_decay=0.01
-        )
-        folder.mkdir(parents=True, exist_ok=True)
-        if (folder / CHECKPOINT).is_file():
-            self._resume()
-
-    def run(self, measure: Measure, on_step: OnStep, *, every: int = 200) -> None:
-        """Train to the recipe's last step; measure, save and note the curve `every` steps.
-
-        The last line of the curve is of the weights that are kept.
-        """
-        recipe = self.recipe
-        if not self._done:
-            self._note(measure, math.nan, 0.0)
-        drawn = batches(
-            self.material.heads,
+        rows = {"rows": len(material.skills), "heads": len(material.heads)}
+        super().__init__(encoder.model, recipe, folder, rows)
+        self._drawn = batches(
+            material.heads,
             recipe.skills,
-            self.material.near if recipe.hard_negatives else None,
+            material.near if recipe.hard_negatives else None,
             recipe.seed,
             self._done,
         )
-        losses: list[float] = []
-        began = time.monotonic()
-        while self._done < recipe.steps:
-            losses.append(self._step(next(drawn)))
-            step = self._done
-            on_step(step, recipe.steps, f"loss {np.mean(losses[-50:]):.3f}")
-            if step % every == 0 or step == recipe.steps:
-                seconds = time.monotonic() - began
-                self._save()
-                if step == recipe.steps:
-                    self._keep()
-                on_step(step, recipe.steps, self._note(measure, float(np.mean(losses)), seconds))
-                losses, began = [], time.monotonic()
 
-    def _step(self, rows: Rows) -> float:
-        recipe, step = self.recipe, self._done
+    def loss(self, step: int) -> Tensor:
+        """InfoNCE of the next batch; steps come in order."""
+        recipe = self._encoder_recipe
         generator = np.random.default_rng([recipe.seed, step, 1])
-        batch = compose(rows, self.material.skills, recipe, generator)
+        batch = compose(next(self._drawn), self._material.skills, recipe, generator)
         passages = self.encoder.vectors(batch.passages, recipe.tokens)
         queries = self.encoder.vectors(batch.queries, recipe.tokens)
-        loss = info_nce(
+        return info_nce(
             queries,
             passages,
             torch.from_numpy(batch.owner).to(queries.device),
             torch.from_numpy(self._ignored(batch)).to(queries.device),
             recipe.temperature,
         )
-        for group in self._optimiser.param_groups:
-            group["lr"] = recipe.learning_rate * schedule(step, recipe)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.encoder.model.parameters(), 1.0)
-        self._optimiser.step()
-        self._optimiser.zero_grad()
-        self._done += 1
-        return float(loss.item())
+
+    def measure(self) -> Figures:
+        """What the caller measures of vectors."""
+        return self._measure(lambda texts: self.encoder.embed(texts, self._encoder_recipe.tokens))
 
     def _ignored(self, batch: Batch) -> NDArray[np.bool_]:
         """Pairs of a query and a passage that is not its own, yet may be right."""
-        found = self.material.kinship.may_share(batch.rows, batch.rows)[batch.owner]
+        found = self._material.kinship.may_share(batch.rows, batch.rows)[batch.owner]
         for number, text in enumerate(batch.queries):
             if text in self._shared:
                 found[number] |= np.isin(batch.rows, self._shared[text])
         found[np.arange(len(batch.owner)), batch.owner] = False
         return found
-
-    def _keep(self) -> None:
-        """Draw the weights back towards the start's, where they were robust.
-
-        Wortsman et al. 2022, "Robust fine-tuning of zero-shot models".
-        """
-        weights = self.encoder.model.state_dict()
-        for name, start in self._start.items():
-            if start.is_floating_point():
-                weights[name].copy_(torch.lerp(start, weights[name], self.recipe.kept))
-
-    def _note(self, measure: Measure, loss: float, seconds: float) -> str:
-        figures = measure(lambda texts: self.encoder.embed(texts, self.recipe.tokens))
-        line = {"step": self._done, "loss": loss, "seconds": seconds, **figures}
-        with (self.folder / CURVE).open("a") as curve:
-            curve.write(json.dumps(line) + "\n")
-        return " ".join(f"{name} {value:.3f}" for name, value in figures.items())
-
-    def curve(self) -> list[dict[str, float]]:
-        """The held-out figures by step, with the mean loss and the seconds since the last ones."""
-        return [json.loads(line) for line in (self.folder / CURVE).read_text().splitlines()]
-
-    def _identity(self) -> dict[str, Any]:
-        rows = {"rows": len(self.material.skills), "heads": len(self.material.heads)}
-        return {**asdict(self.recipe), "sources": [*map(str, self.recipe.sources)], **rows}
-
-    def _save(self) -> None:
-        state = {
-            "identity": self._identity(),
-            "model": self.encoder.model.state_dict(),
-            "optimiser": self._optimiser.state_dict(),
-            "step": self._done,
-        }
-        unfinished = self.folder / f"{CHECKPOINT}.new"
-        torch.save(state, unfinished)
-        unfinished.replace(self.folder / CHECKPOINT)
-
-    def _resume(self) -> None:
-        state = torch.load(self.folder / CHECKPOINT, weights_only=True)
-        if state["identity"] != self._identity():
-            raise TrainingError(
-                f"{self.folder} holds a run of another recipe or other rows. Name another "
-                "folder, or remove it."
-            )
-        self.encoder.model.load_state_dict(state["model"])
-        self._optimiser.load_state_dict(state["optimiser"])
-        self._done = state["step"]
-        if self._done == self.recipe.steps:
-            self._keep()
-
-
-def schedule(step: int, recipe: Recipe) -> float:
-    """Share of the learning rate: a linear rise over `warm_up`, then a cosine down to zero."""
-    rise = max(1, round(recipe.warm_up * recipe.steps))
-    if step < rise:
-        return (step + 1) / rise
-    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, recipe.steps - rise)))
 
 
 def _shared_texts(skills: Sequence[TrainingSkill]) -> dict[str, Rows]:

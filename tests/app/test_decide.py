@@ -16,24 +16,28 @@ from app.routing.decide import (
     settle,
 )
 from core.types import Verdict
-from reranker.policy import SHIPPED, UNCALIBRATED, Policy, load_policy
+from reranker.policy import FALLBACK, SHIPPED, UNCALIBRATED, Scale, load_policy
 
-POLICY = load_policy(SHIPPED).model_copy(
-    update={"calibration": UNCALIBRATED, "false_load": (), "load": 0.55, "consider": 0.35}
+SCALE = (
+    load_policy(SHIPPED)
+    .scale(FALLBACK)
+    .model_copy(
+        update={"calibration": UNCALIBRATED, "false_load": (), "load": 0.55, "consider": 0.35}
+    )
 )
 PROMISES = [
     {"max_false_load": 0.05, "threshold": 0.9},
     {"max_false_load": 0.1, "threshold": 0.8},
     {"max_false_load": 0.5, "threshold": 0.2},
 ]
-CALIBRATED = Policy.model_validate(
-    POLICY.model_dump() | {"calibration": "some rows", "false_load": PROMISES}
+CALIBRATED = Scale.model_validate(
+    SCALE.model_dump() | {"calibration": "some rows", "false_load": PROMISES}
 )
-SURE, UNSURE, UNLIKELY = POLICY.load + 0.1, POLICY.consider + 0.01, POLICY.consider - 0.1
+SURE, UNSURE, UNLIKELY = SCALE.load + 0.1, SCALE.consider + 0.01, SCALE.consider - 0.1
 ORDER = [Verdict.NONE, Verdict.CONSIDER, Verdict.LOAD]
 
 probabilities = st.lists(st.floats(0, 1), max_size=6).map(lambda p: sorted(p, reverse=True))
-policies = st.sampled_from([POLICY, CALIBRATED])
+scales = st.sampled_from([SCALE, CALIBRATED])
 
 
 @pytest.mark.parametrize(
@@ -49,32 +53,32 @@ policies = st.sampled_from([POLICY, CALIBRATED])
 def test_the_best_probability_decides(
     given_probabilities: list[float], verdict: Verdict, reason: str
 ) -> None:
-    decision = decide(given_probabilities, POLICY)
+    decision = decide(given_probabilities, SCALE)
     assert (decision.verdict, decision.reason) == (verdict, reason)
 
 
 def test_a_name_gives_the_reason_but_does_not_force_the_decision() -> None:
-    assert decide([SURE], POLICY, named=True).reason == "exact_name"
-    assert decide([UNLIKELY], POLICY, named=True).verdict is Verdict.NONE
+    assert decide([SURE], SCALE, named=True).reason == "exact_name"
+    assert decide([UNLIKELY], SCALE, named=True).verdict is Verdict.NONE
 
 
 @pytest.mark.parametrize("reason", ["over_budget", "already_loaded"])
 def test_to_load_nothing_is_none_with_the_reason_of_the_best(reason: str) -> None:
-    settled = settle(decide([SURE], POLICY), 0, [reason, "not_useful_enough"])
+    settled = settle(decide([SURE], SCALE), 0, [reason, "not_useful_enough"])
     assert (settled.verdict, settled.reason) == (Verdict.NONE, reason)
 
 
 def test_what_can_be_offered_is_left_as_decided() -> None:
-    decision = decide([SURE], POLICY)
+    decision = decide([SURE], SCALE)
     assert settle(decision, 1, ["over_budget"]) is decision
 
 
 def test_filters_that_hide_everything_are_said_to() -> None:
-    assert decide([], POLICY, visible=False).reason == "nothing_visible"
+    assert decide([], SCALE, visible=False).reason == "nothing_visible"
 
 
 def test_a_task_without_words_is_said_to_have_none() -> None:
-    assert decide([SURE], POLICY, searchable=False).reason == "no_words"
+    assert decide([SURE], SCALE, searchable=False).reason == "no_words"
 
 
 @pytest.mark.parametrize(
@@ -85,7 +89,7 @@ def test_a_tolerance_takes_the_laxest_promise_within_it(tolerated: float, thresh
 
 
 def test_a_promise_never_lowers_the_bar() -> None:
-    assert load_threshold(CALIBRATED, 1.0) == load_threshold(CALIBRATED, None) == POLICY.load
+    assert load_threshold(CALIBRATED, 1.0) == load_threshold(CALIBRATED, None) == SCALE.load
 
 
 def test_what_cannot_be_promised_loads_nothing() -> None:
@@ -93,16 +97,16 @@ def test_what_cannot_be_promised_loads_nothing() -> None:
 
 
 def test_without_calibration_the_probability_is_taken_at_its_word() -> None:
-    assert load_threshold(POLICY, 0.1) == 0.9
+    assert load_threshold(SCALE, 0.1) == 0.9
 
 
-@given(probabilities, policies, st.floats(0.001, 1), st.floats(0.001, 1))
+@given(probabilities, scales, st.floats(0.001, 1), st.floats(0.001, 1))
 def test_tolerating_more_false_loads_never_loads_less(
-    given_probabilities: list[float], policy: Policy, one: float, other: float
+    given_probabilities: list[float], scale: Scale, one: float, other: float
 ) -> None:
     strict, lax = sorted((one, other))
     verdicts = [
-        decide(given_probabilities, policy, max_false_load=tolerance).verdict
+        decide(given_probabilities, scale, max_false_load=tolerance).verdict
         for tolerance in (strict, lax)
     ]
     assert ORDER.index(verdicts[0]) <= ORDER.index(verdicts[1])
@@ -113,7 +117,7 @@ def test_every_reason_given_is_a_known_one(
     given_probabilities: list[float], named: bool, visible: bool, searchable: bool
 ) -> None:
     decision = decide(
-        given_probabilities, POLICY, named=named, visible=visible, searchable=searchable
+        given_probabilities, SCALE, named=named, visible=visible, searchable=searchable
     )
     assert decision.reason in DECISION_REASONS
 

@@ -62,8 +62,9 @@ async def test_small_talk_gets_none_with_a_reason_and_no_content(
 async def test_the_answer_says_what_it_rests_on(client: httpx.AsyncClient) -> None:
     answer = await route(client, PDF_TASK)
     shipped = load_policy(SHIPPED)
-    assert (answer["policy"], answer["calibration"]) == (shipped.id, shipped.calibration)
-    assert answer["scored_by"] == "overlap"
+    scale = shipped.scale(answer["scored_by"])
+    assert (answer["policy"], answer["calibration"]) == (shipped.id, scale.calibration)
+    assert answer["scored_by"] == answer["models"]["reranker"]
     assert answer["recorded"] is True
     assert {"embed", "dense", "lexical", "rerank", "total"} <= answer["timings_ms"].keys()
 

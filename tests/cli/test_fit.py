@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from reranker.policy import load_policy
+from reranker.policy import FALLBACK, load_policy
 from tests.support import CATALOGUE, EXAMPLES
 
 
@@ -58,11 +58,14 @@ def test_own_rows_make_a_policy_that_serves_and_say_what_it_changed(
     found = fitted(data_dir, tmp_path, nulls=20)
     policy = load_policy(tmp_path / "my-policy.json")
     assert policy.model_dump(mode="json") == found["policy"]
-    assert "140 rows: own" in policy.calibration and "own negative 20" in policy.negatives
+    scale = policy.scale(FALLBACK)
+    assert "140 rows: own" in scale.calibration and "own negative 20" in scale.negatives
     assert found["warnings"] == []
     assert found["before"]["rows"] == found["after"]["rows"] == 140
     assert found["after"]["balanced_accuracy"]["mean"] > 0.6
-    assert 0.1 in [line["max_false_load"] for line in found["policy"]["false_load"]]
+    assert 0.1 in [
+        line["max_false_load"] for line in found["policy"]["scales"][FALLBACK]["false_load"]
+    ]
 
 
 def test_too_few_null_rows_are_warned_of_in_words(data_dir: str, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from evaluation.observations import Condition, Observation, Seen
 from evaluation.split import Assignment, Ties
 from evaluation.types import POOL, Split
 from reranker.decision import FEATURES, ScaleWeights, probability
-from reranker.policy import SHIPPED, Policy, load_policy
+from reranker.policy import FALLBACK, SHIPPED, Policy, load_policy
 from tests.evaluation.rows import a_query
 
 BASE = load_policy(SHIPPED)
@@ -72,8 +72,11 @@ def drawn(
     return found
 
 
-def policy_of(scale: ScaleWeights, **others: object) -> Policy:
-    return BASE.model_copy(update={"scales": {"overlap": scale}, **others})
+def policy_of(scale: ScaleWeights) -> Policy:
+    weights = {"bias": scale.bias, "weights": scale.weights}
+    return BASE.model_copy(
+        update={"scales": {FALLBACK: BASE.scale(FALLBACK).model_copy(update=weights)}}
+    )
 
 
 def scaled(factor: float) -> ScaleWeights:
@@ -114,7 +117,7 @@ def test_a_fitted_policy_is_calibrated_and_keeps_its_promise_on_rows_like_its_ow
     ]
     assert np.mean(loaded) == pytest.approx(0.1, abs=0.03)
     assert report([judge(each, fitted) for each in fresh]).balanced_accuracy.mean > 0.75
-    assert "8,000 rows: uipath" in fitted.calibration
+    assert "8,000 rows: uipath" in fitted.scale(FALLBACK).calibration
 
 
 def test_test_rows_and_unchecked_negatives_change_nothing_that_is_fitted() -> None:

@@ -68,8 +68,8 @@ def test_more_evidence_never_lowers_the_probability(
 def test_every_feature_is_found_of_every_ranked_skill() -> None:
     known = Evidence(
         skills=[
-            SkillEvidence(similarity=0.5, lexical=9, words={"pdf"}),
-            SkillEvidence(similarity=0.2, lexical=0, words=set()),
+            SkillEvidence(similarity=0.5, lexical=9, words={"pdf"}, rerank=2.5),
+            SkillEvidence(similarity=0.2, lexical=0, words=set(), rerank=-4.0),
         ],
         similarities=[0.5, 0.2],
         lexical=[9.0],

@@ -15,7 +15,7 @@ from reranker.learn.fit_policy import (
     Rows,
     balance,
     cross_fit,
-    fit_policy,
+    fit_calibrated,
     fit_scale,
     load_threshold,
     predict,
@@ -23,8 +23,9 @@ from reranker.learn.fit_policy import (
     rows_of,
     separating_threshold,
     smallest_promise,
+    with_scales,
 )
-from reranker.policy import SHIPPED, load_policy
+from reranker.policy import FALLBACK, SHIPPED, load_policy
 
 BASE = load_policy(SHIPPED)
 TRUTH = ScaleWeights(bias=-2, weights={"dense_margin": 0.8, "lexical_margin": 2.0})
@@ -149,13 +150,20 @@ def test_too_few_useless_rows_promise_only_what_they_can_show() -> None:
     assert promises(of_probabilities([0.5], [True]), np.array([0.5])) == ()
 
 
-def test_a_fitted_policy_names_its_rows_and_keeps_what_was_not_fitted() -> None:
-    found = fit_policy(
-        drawn(500), drawn(200, seed=1), BASE, scored_by="overlap", rows="these", negatives="those"
-    )
+def test_a_fitted_scale_names_its_rows_and_keeps_what_was_not_fitted() -> None:
+    base = BASE.scale(FALLBACK).model_copy(update={"rerank_weight": 0.3, "enough": 2.0})
+    found = fit_calibrated(drawn(500), drawn(200, seed=1), base, rows="these", negatives="those")
     assert (found.calibration, found.negatives) == ("these", "those")
-    assert found.arm_weights == BASE.arm_weights and found.id != BASE.id
+    assert (found.rerank_weight, found.enough) == (0.3, 2.0)
     assert 0 < found.consider <= found.load < 1
+
+
+def test_a_policy_with_another_scale_keeps_the_rest_and_has_an_id_of_its_own() -> None:
+    changed = BASE.scale(FALLBACK).model_copy(update={"bias": 1.0})
+    found = with_scales(BASE, {"mine": changed})
+    assert found.scales == {**BASE.scales, "mine": changed}
+    assert found.arm_weights == BASE.arm_weights and found.id != BASE.id
+    assert with_scales(BASE, {"mine": changed}).id == found.id
 
 
 def test_no_row_is_judged_by_what_was_fitted_on_its_cluster() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reranker.overlap import Document, OverlapReranker
+from reranker.overlap import OverlapReranker
+from reranker.pairs import Document
 
 texts = st.lists(
     st.sampled_from(["pdf", "merge", "split", "table", "index", "query", "bread"]), max_size=12

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from core.errors import ModelMissingError
-from reranker.policy import SHIPPED, UNCALIBRATED, load_policy
+from reranker.policy import FALLBACK, SHIPPED, UNCALIBRATED, load_policy
 
 # More similarity must never mean less use.
 FALLING = {"bias": 0, "weights": {"dense_lift": -1, "coverage": 1}}
@@ -17,9 +17,16 @@ PROMISE = {"max_false_load": 0.1, "threshold": 0.9}
 
 
 def test_the_shipped_policy_names_its_rows_and_promises_something() -> None:
-    shipped = load_policy(SHIPPED)
-    assert "rows: metatool" in shipped.calibration and "useless rows" in shipped.negatives
-    assert 0.1 in {line.max_false_load for line in shipped.false_load}
+    for shipped in load_policy(SHIPPED).scales.values():
+        assert "rows: metatool" in shipped.calibration and "useless rows" in shipped.negatives
+        assert 0.1 in {line.max_false_load for line in shipped.false_load}
+
+
+def test_a_reranker_that_nothing_was_fitted_for_orders_by_itself_and_promises_nothing() -> None:
+    policy = load_policy(SHIPPED)
+    unknown, fallback = policy.scale("st:mine"), policy.scale(FALLBACK)
+    assert (unknown.calibration, unknown.rerank_weight) == (UNCALIBRATED, 1.0)
+    assert (unknown.false_load, unknown.weights) == ((), fallback.weights)
 
 
 def test_a_missing_policy_file_is_named(tmp_path: Path) -> None:
@@ -33,9 +40,8 @@ def test_a_missing_policy_file_is_named(tmp_path: Path) -> None:
         ({"load": 2}, "load"),
         ({"consider": 0.99}, "consider"),
         ({"typo": 1}, "typo"),
-        ({"arm_weights": {"dense": 0}}, "arm_weights"),
-        ({"scales": {"overlap": FALLING}}, "dense_lift"),
-        ({"scales": {"overlap": {"bias": 0, "weights": {"charm": 1}}}}, "charm"),
+        (FALLING, "dense_lift"),
+        ({"weights": {"charm": 1}}, "charm"),
         ({"calibration": UNCALIBRATED}, "uncalibrated"),
         (
             {
@@ -46,13 +52,34 @@ def test_a_missing_policy_file_is_named(tmp_path: Path) -> None:
         ),
     ],
 )
+def test_a_wrong_scale_is_refused_with_its_field(
+    tmp_path: Path, change: dict[str, Any], named: str
+) -> None:
+    content = json.loads(SHIPPED.read_text())
+    content["scales"][FALLBACK] |= change
+    assert named in refusal(tmp_path, content)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"typo": 1}, "typo"),
+        ({"arm_weights": {"dense": 0}}, "arm_weights"),
+        ({"scales": {}}, FALLBACK),
+    ],
+)
 def test_a_wrong_policy_is_refused_with_its_field(
     tmp_path: Path, change: dict[str, Any], named: str
 ) -> None:
-    file = tmp_path / "policy.json"
-    file.write_text(json.dumps(json.loads(SHIPPED.read_text()) | change))
-    with pytest.raises(ModelMissingError, match=named):
+    assert named in refusal(tmp_path, json.loads(SHIPPED.read_text()) | change)
+
+
+def refusal(folder: Path, content: dict[str, Any]) -> str:
+    file = folder / "policy.json"
+    file.write_text(json.dumps(content))
+    with pytest.raises(ModelMissingError) as refused:
         load_policy(file)
+    return refused.value.detail
 
 
 def test_a_torn_policy_is_refused(tmp_path: Path) -> None:

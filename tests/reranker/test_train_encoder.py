@@ -15,17 +15,15 @@ from core.skill_format import parse
 from reranker.learn.batches import Kinship, neighbours
 from reranker.learn.examples import Source, TrainingSkill, training_skill, without_boilerplate
 from reranker.learn.export_encoder import export, start_model
+from reranker.learn.run import CHECKPOINT, TrainingError, schedule
 from reranker.learn.train_encoder import (
-    CHECKPOINT,
     Encode,
     Encoder,
+    EncoderTraining,
     Material,
     Recipe,
-    Training,
-    TrainingError,
     compose,
     info_nce,
-    schedule,
 )
 from tests.support import EXAMPLES
 
@@ -73,9 +71,14 @@ def described(material: Material) -> list[TrainingSkill]:
     return [skill for skill in material.skills if Source.DESCRIPTION in skill.queries]
 
 
-def trained(taught: Material, recipe: Recipe, folder: Path) -> Training:
-    training = Training(Encoder(start_model(), "cpu"), taught, recipe, folder)
-    training.run(hits(described(taught)), nothing, every=3)
+def opened(taught: Material, recipe: Recipe, folder: Path) -> EncoderTraining:
+    measure = hits(described(taught))
+    return EncoderTraining(Encoder(start_model(), "cpu"), taught, recipe, folder, measure)
+
+
+def trained(taught: Material, recipe: Recipe, folder: Path) -> EncoderTraining:
+    training = opened(taught, recipe, folder)
+    training.run(nothing, every=3)
     return training
 
 
@@ -128,14 +131,14 @@ def test_a_run_that_was_cut_off_ends_where_an_unbroken_one_does(
     taught: Material, tmp_path: Path
 ) -> None:
     whole = trained(taught, RECIPE, tmp_path / "whole")
-    cut = Training(Encoder(start_model(), "cpu"), taught, RECIPE, tmp_path / "cut")
+    cut = opened(taught, RECIPE, tmp_path / "cut")
 
     def stop(step: int, *_: object) -> None:
         if step == 5:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        cut.run(hits(described(taught)), stop, every=3)
+        cut.run(stop, every=3)
     assert (tmp_path / "cut" / CHECKPOINT).is_file()
     resumed = trained(taught, RECIPE, tmp_path / "cut")
     assert [line["step"] for line in resumed.curve()] == [0, 3, 6]
@@ -159,4 +162,4 @@ def test_a_share_of_what_training_changed_is_kept(taught: Material, tmp_path: Pa
 def test_a_folder_with_another_run_is_refused(taught: Material, tmp_path: Path) -> None:
     trained(taught, replace(RECIPE, steps=1), tmp_path)
     with pytest.raises(TrainingError, match="another recipe"):
-        Training(Encoder(start_model(), "cpu"), taught, RECIPE, tmp_path)
+        opened(taught, RECIPE, tmp_path)

@@ -1,0 +1,143 @@
+"""What a cross-encoder reads of a task and a skill, formed in one pure place.
+
+Routing and training both call this module, so that they can never drift apart; whatever changes
+the text or its tokens must change PAIR_FORMAT too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from core.errors import ModelMissingError
+from core.retrieval.lexical import analyse
+from core.text import prose, spoken_name
+
+PAIR_FORMAT = "r1"
+
+PASSAGE_CHARS = 500  # about 100 tokens of English
+BODY_CHARS = 8_000  # of prose; the analyser takes about 0.1 ms per 1,000 characters
+MARKDOWN_CHARS = 16_000  # from which that prose is taken
+DESCRIPTION_CHARS = 400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """What a reranker may read of a skill; never its id, catalogue or popularity."""
+
+    name: str
+    description: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Windows:
+    """The most tokens of each part of a pair, markers not counted."""
+
+    task: int = 224
+    routing: int = 80  # name and description
+    document: int = 128  # those and the passage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """One input: [CLS] task [SEP] [CLS] name and description [SEP] passage [SEP]."""
+
+    ids: list[int]
+    first: int  # how many of them are the task's, markers included; the rest is the skill's
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def document_of(name: str, description: str, body: str) -> Document:
+    """What is read of a skill, cut to what can matter."""
+    return Document(name=name, description=description, body=body[:MARKDOWN_CHARS])
+
+
+def routing_line(document: Document) -> str:
+    """Name and description on one line."""
+    name = spoken_name(document.name)
+    return f"{name}. {' '.join(document.description.split())[:DESCRIPTION_CHARS]}"
+
+
+def pair_text(task: str, document: Document) -> tuple[str, str]:
+    """What is read of a document for a task: its routing line and the passage that matched."""
+    return routing_line(document), matched_passage(_words(task), document.body)
+
+
+@lru_cache(maxsize=64)
+def _words(task: str) -> frozenset[str]:
+    return frozenset(analyse(task))
+
+
+def matched_passage(words: frozenset[str], body: str) -> str:
+    """The piece of a body that holds most of a task's analysed words; of equals the first.
+
+    A word weighs its inverse document frequency among the body's own pieces: what all of them say
+    does not choose between them.
+    """
+    pieces = _pieces(body)
+    if not pieces:
+        return ""
+    counts = Counter(word for _, held in pieces for word in held & words)
+    rarity = {
+        word: math.log(1 + (len(pieces) - count + 0.5) / (count + 0.5))
+        for word, count in counts.items()
+    }
+    best = max(range(len(pieces)), key=lambda n: (sum(rarity[w] for w in pieces[n][1] & words), -n))
+    return pieces[best][0]
+
+
+@lru_cache(maxsize=2_048)  # some 30 MB; the same skills come back for similar tasks
+def _pieces(body: str) -> tuple[tuple[str, frozenset[str]], ...]:
+    """The body's prose in pieces of PASSAGE_CHARS, each with its analysed words."""
+    text, pieces = prose(body[:MARKDOWN_CHARS])[:BODY_CHARS], []
+    while text:
+        end = text.rfind(" ", 0, PASSAGE_CHARS + 1) if len(text) > PASSAGE_CHARS else len(text)
+        end = end if end > 0 else PASSAGE_CHARS
+        pieces.append(text[:end])
+        text = text[end:].strip()
+    return tuple((piece, frozenset(analyse(piece))) for piece in pieces)
+
+
+class PairTokenizer:
+    """Tasks and documents to the pairs that a cross-encoder takes."""
+
+    def __init__(self, file: Path, windows: Windows) -> None:
+        """`file` is a tokenizer.json of the BERT kind; raises ModelMissingError for another."""
+        self._tokenizer = Tokenizer.from_file(str(file))
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self._windows = windows
+        self._start, self._end = (self._marker(name) for name in ("[CLS]", "[SEP]"))
+
+    @property
+    def markers(self) -> tuple[int, int]:
+        """The tokens that are no words."""
+        return self._start, self._end
+
+    def pair(self, task: str, document: Document) -> Pair:
+        """What a cross-encoder takes for a task and a document."""
+        return self.joined(task, *pair_text(task, document))
+
+    def joined(self, task: str, line: str, passage: str) -> Pair:
+        """The pair of a task, a routing line and a passage, cut to the windows."""
+        encoded = self._tokenizer.encode_batch_fast([task, line, passage], add_special_tokens=False)
+        asked, said, read = [encoding.ids for encoding in encoded]
+        first = [self._start, *asked[: self._windows.task], self._end]
+        said = said[: self._windows.routing]
+        read = read[: self._windows.document - len(said)]
+        ids = [*first, self._start, *said, self._end, *read, self._end]
+        return Pair(ids=ids, first=len(first))
+
+    def _marker(self, name: str) -> int:
+        found = self._tokenizer.token_to_id(name)
+        if found is None:
+            raise ModelMissingError(f"The tokenizer has no {name}: it is not of the BERT kind.")
+        return found

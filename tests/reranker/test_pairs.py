@@ -1,0 +1,90 @@
+"""What a cross-encoder reads: the parts of a pair, and the passage that matched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer
+
+from core.embedding import TOKENIZER_FILE
+from core.errors import ModelMissingError
+from core.retrieval.lexical import analyse
+from reranker.learn.export_encoder import start_model
+from reranker.pairs import (
+    MARKDOWN_CHARS,
+    Document,
+    PairTokenizer,
+    Windows,
+    document_of,
+    matched_passage,
+    pair_text,
+    routing_line,
+)
+
+FILE = start_model() / TOKENIZER_FILE
+FILLER = "The weather was mild and the harbour lay still. " * 12
+BODY = f"# Start\n{FILLER}\n\n## Merging\nJoin the scanned contracts into one PDF.\n\n{FILLER}"
+
+
+def read(tokenizer: PairTokenizer, document: Document, task: str = "join pdf files") -> list[str]:
+    """The three parts of the pair as text, markers told apart."""
+    ids = tokenizer.pair(task, document).ids
+    text = Tokenizer.from_file(str(FILE)).decode(ids, skip_special_tokens=False)
+    return [part.strip() for part in text.replace("[CLS]", "").split("[SEP]")][:3]
+
+
+def test_the_passage_is_the_piece_with_the_tasks_words() -> None:
+    found = matched_passage(frozenset(analyse("merge scanned contracts")), BODY)
+    assert "scanned contracts" in found and len(found) <= 500
+
+
+def test_without_a_matching_word_it_is_the_first_piece() -> None:
+    assert matched_passage(frozenset({"zebra"}), BODY).startswith("Start The weather")
+    assert matched_passage(frozenset({"zebra"}), "") == ""
+
+
+def test_what_every_piece_says_does_not_choose() -> None:
+    words = frozenset(analyse("the harbour weather, contracts"))
+    assert "contracts" in matched_passage(words, BODY)
+
+
+def test_one_long_word_is_cut_and_loses_nothing_else() -> None:
+    assert matched_passage(frozenset(), "x" * 1_200) == "x" * 500
+
+
+def test_a_pair_holds_task_routing_and_passage() -> None:
+    document = Document(name="pdf-merge", description="Merges\n PDF files.", body=BODY)
+    task, routing, passage = read(PairTokenizer(FILE, Windows()), document)
+    assert (task, routing) == ("join pdf files", "pdf merge. merges pdf files.")
+    assert "contracts" in passage
+    assert routing_line(document) == "pdf merge. Merges PDF files."
+
+
+def test_each_part_is_cut_to_its_window_and_the_passage_takes_what_is_left() -> None:
+    tokenizer = PairTokenizer(FILE, Windows(task=2, routing=5, document=12))
+    document = Document(name="pdf", description="merges " * 40, body=BODY)
+    pair = tokenizer.pair("join pdf files", document)
+    assert (pair.first, len(pair)) == (4, 4 + 1 + 5 + 1 + 7 + 1)
+    short = Document(name="pdf", description="", body=BODY)
+    assert len(tokenizer.pair("join", short)) == 3 + 1 + 2 + 1 + 10 + 1
+
+
+def test_the_text_of_a_pair_is_that_of_its_parts() -> None:
+    document = document_of("pdf-merge", "Merges.", BODY)
+    tokenizer = PairTokenizer(FILE, Windows())
+    joined = tokenizer.joined("join pdf files", *pair_text("join pdf files", document))
+    assert joined == tokenizer.pair("join pdf files", document)
+
+
+def test_a_body_is_read_up_to_a_bound() -> None:
+    assert len(document_of("n", "d", "x" * 50_000).body) == MARKDOWN_CHARS
+
+
+def test_a_tokenizer_of_another_kind_is_refused(tmp_path: Path) -> None:
+    from tokenizers.models import WordLevel
+
+    file = tmp_path / "tokenizer.json"
+    Tokenizer(WordLevel({"a": 0}, unk_token="a")).save(str(file))
+    with pytest.raises(ModelMissingError, match=r"\[CLS\]"):
+        PairTokenizer(file, Windows())
