@@ -24,7 +24,7 @@ from core.db import ledger_url, open_database
 from core.embedding import load_embedder
 from core.errors import ModelMissingError
 from core.retrieval.generation import Generation
-from reranker.cross_encoder import DEFAULT_RERANKER, load_reranker
+from reranker.cross_encoder import OWN_RERANKER, load_reranker
 from reranker.overlap import OverlapReranker, Reranker
 from reranker.policy import load_policy
 
@@ -93,14 +93,14 @@ async def open_parts(
 
 
 def load_second_stage(settings: AppSettings) -> Reranker:
-    """The reranker of the settings, or word overlap where the default one's files are not whole.
+    """The reranker of the settings, or word overlap where our own one's files are not whole.
 
-    Raises ModelMissingError for one that was asked for and is not there.
+    Raises ModelMissingError for any other that is not there.
     """
     try:
         return load_reranker(settings.reranker, threads=settings.threads)
     except ModelMissingError as error:
-        if settings.reranker != DEFAULT_RERANKER:
+        if settings.reranker != OWN_RERANKER:
             raise
         log.warning("routes are scored by word overlap: %s", error.detail)
         return OverlapReranker()

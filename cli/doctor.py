@@ -19,8 +19,9 @@ from app.settings import AppSettings
 from cli.output import DatabaseUrl, DataDir, Encoder, Json, given, print_json, stdout
 from core import feed, store
 from core.db import open_database, read
-from core.embedding import MODELS, ONNX_FILE, Embedder, load_embedder
+from core.embedding import MODELS, Embedder, load_embedder
 from core.errors import LoadstarError
+from core.openvino_model import ONNX_FILE
 from core.retrieval.generation import Generation
 from core.settings import load_settings
 from reranker.cross_encoder import CARD_FILE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -89,7 +90,7 @@ def encoder(
             device=device,
             name=name,
             every=every,
-            on_step=lambda done, total, detail: bars.show("steps", done, total, detail),
+            on_step=partial(bars.show, "steps"),
         )
     use = f"LOADSTAR_ENCODER={output} loadstar index SOURCE"
     _report(curve, folder, output, use, as_json)
@@ -157,7 +158,7 @@ def reranker(
             device=device,
             name=name,
             every=every,
-            on_step=lambda done, total, detail: bars.show("steps", done, total, detail),
+            on_step=partial(bars.show, "steps"),
         )
     _report(curve, folder, output, f"LOADSTAR_RERANKER={output} loadstar serve", as_json)
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
 from core.errors import ModelMissingError
+from core.openvino_model import TOKENIZER_FILE, compiled, require_files
 from core.text import PASSAGE_FORMAT
 from core.types import Space, Vectors
 
@@ -21,8 +22,6 @@ MODELS = Path(__file__).resolve().parent.parent / "models"
 DEFAULT_ENCODER = "loadstar-encoder"
 
 CARD_FILE = "encoder.json"
-ONNX_FILE = "model.onnx"
-TOKENIZER_FILE = "tokenizer.json"
 
 # Longest first, 16 texts at a time: 14,900 tokens/s on 2 cores against 12,700 one by one.
 BATCH_TEXTS = 16
@@ -66,14 +65,7 @@ class OpenVINOEmbedder:
     """An exported encoder (`model.onnx` with pooling inside, `tokenizer.json`, `encoder.json`)."""
 
     def __init__(self, folder: Path, *, threads: int = 2, streams: int = 1) -> None:
-        import openvino
-
-        for name in (CARD_FILE, ONNX_FILE, TOKENIZER_FILE):
-            if not (folder / name).is_file():
-                raise ModelMissingError(
-                    f"The encoder {folder.name!r} lacks {folder / name}. Restore the file, or name "
-                    "another encoder with --encoder / LOADSTAR_ENCODER."
-                )
+        require_files(folder, CARD_FILE, kind="encoder", setting="--encoder / LOADSTAR_ENCODER")
         card = json.loads((folder / CARD_FILE).read_text())
         self._space = Space(
             model=card["model"],
@@ -90,22 +82,7 @@ class OpenVINOEmbedder:
         self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
         self._tokenizer.enable_truncation(card["max_tokens"])
         self._tokenizer.no_padding()
-        try:
-            self._model = openvino.Core().compile_model(
-                str(folder / ONNX_FILE),
-                "CPU",
-                {
-                    "INFERENCE_PRECISION_HINT": "bf16",
-                    "INFERENCE_NUM_THREADS": threads,
-                    "NUM_STREAMS": streams,
-                    "ENABLE_CPU_PINNING": False,
-                },
-            )
-        except RuntimeError as error:
-            raise ModelMissingError(
-                f"{folder / ONNX_FILE} cannot be loaded and may be torn: "
-                f"{str(error).splitlines()[0]}. Restore the file."
-            ) from error
+        self._model = compiled(folder, threads=threads, streams=streams)
         self._streams = streams
 
     @property

@@ -13,18 +13,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.embedding import MODELS, ONNX_FILE, TOKENIZER_FILE
+from core.embedding import MODELS
 from core.errors import ModelMissingError
+from core.openvino_model import TOKENIZER_FILE, compiled, require_files
 from core.telemetry import RERANK_PAIRS, RERANK_TOKENS
 from reranker.batcher import token_batches
 from reranker.overlap import OverlapReranker, Reranker
 from reranker.pairs import PAIR_FORMAT, Document, Pair, PairTokenizer, Windows, pair_text
 
-DEFAULT_RERANKER = "loadstar-reranker"
+OWN_RERANKER = "loadstar-reranker"
 CARD_FILE = "reranker.json"
 
-# Padded tokens of a batch. On 2 cores, two single-thread streams with batches of 4 short pairs are
-# 1.5 times as fast as one batch of 16 on both (docs/decisions/0013).
+# Padded tokens of a batch. On 2 busy cores, two single-thread streams with batches of 4 short pairs
+# were 1.4 times as fast as one batch of 16 on both (docs/decisions/0013).
 CPU_TOKENS = 512
 GPU_TOKENS = 32_768
 
@@ -65,14 +66,9 @@ class OpenVINOCrossEncoder:
     """An exported cross-encoder (`model.onnx`, `tokenizer.json`, `reranker.json`)."""
 
     def __init__(self, folder: Path, *, threads: int = 2) -> None:
-        import openvino
+        from openvino import AsyncInferQueue
 
-        for name in (CARD_FILE, ONNX_FILE, TOKENIZER_FILE):
-            if not (folder / name).is_file():
-                raise ModelMissingError(
-                    f"The reranker {folder.name!r} lacks {folder / name}. Restore the file, or "
-                    "name another reranker with LOADSTAR_RERANKER."
-                )
+        require_files(folder, CARD_FILE, kind="reranker", setting="LOADSTAR_RERANKER")
         found = json.loads((folder / CARD_FILE).read_text())
         if found["pair_format"] != PAIR_FORMAT:
             raise ModelMissingError(
@@ -83,24 +79,8 @@ class OpenVINOCrossEncoder:
         tokenizer = PairTokenizer(folder / TOKENIZER_FILE, Windows(**found["windows"]))
         # Asked twice of every pair, what it costs and what it scores; some 10 MB.
         self._pair = lru_cache(maxsize=2_048)(tokenizer.pair)
-        try:
-            model = openvino.Core().compile_model(
-                str(folder / ONNX_FILE),
-                "CPU",
-                {
-                    "INFERENCE_PRECISION_HINT": "bf16",
-                    "INFERENCE_NUM_THREADS": threads,
-                    "NUM_STREAMS": threads,
-                    "ENABLE_CPU_PINNING": False,
-                },
-            )
-        except RuntimeError as error:
-            raise ModelMissingError(
-                f"{folder / ONNX_FILE} cannot be loaded and may be torn: "
-                f"{str(error).splitlines()[0]}. Restore the file."
-            ) from error
         self._streams = threads
-        self._queue = openvino.AsyncInferQueue(model, threads)
+        self._queue = AsyncInferQueue(compiled(folder, threads=threads, streams=threads), threads)
         self._one_at_a_time = threading.Lock()
 
     def cost(self, task: str, documents: Sequence[Document]) -> list[int]:

@@ -123,11 +123,8 @@ class PairTokenizer:
         return self._start, self._end
 
     def pair(self, task: str, document: Document) -> Pair:
-        """What a cross-encoder takes for a task and a document."""
-        return self.joined(task, *pair_text(task, document))
-
-    def joined(self, task: str, line: str, passage: str) -> Pair:
-        """The pair of a task, a routing line and a passage, cut to the windows."""
+        """What a cross-encoder takes for a task and a document, each part cut to its window."""
+        line, passage = pair_text(task, document)
         encoded = self._tokenizer.encode_batch_fast([task, line, passage], add_special_tokens=False)
         asked, said, read = [encoding.ids for encoding in encoded]
         first = [self._start, *asked[: self._windows.task], self._end]

@@ -31,7 +31,9 @@ class Scale(ScaleWeights):
     calibration: str = Field(min_length=1, description="the rows it rests on, or `uncalibrated`")
     rerank_weight: float = Field(ge=0, le=1, description="of its score beside the fused one")
     enough: float | None = Field(
-        default=None, description="lead from which the rest is not scored; all is without one"
+        default=None,
+        description="reranker's score that the next skill would need to come first, from which "
+        "on the rest is not scored; everything is without one",
     )
     load: float = Field(ge=0, le=1)
     consider: float = Field(ge=0, le=1)

@@ -230,7 +230,7 @@ class Router:
         """The first k skills with their features and their probability of helping."""
         started = time.perf_counter()
         skills = ranked.skills[:k]
-        found_of = features(_evidence(skills, found))
+        found_of = features(_evidence(skills, found, _lowest(ranked.skills)))
         useful = probabilities(found_of, ranked.scale)
         judged = [
             Judged(scored=scored, features=each, p_useful=p_useful)
@@ -337,12 +337,15 @@ def _document(version: SkillVersion) -> Document:
     return Document(name=version.name, description=version.description, body=version.body)
 
 
-def _evidence(ranked: Sequence[Scored], found: Found) -> Evidence:
+def _lowest(ranked: Sequence[Scored]) -> float:
+    return min((scored.rerank for scored in ranked if scored.rerank is not None), default=0.0)
+
+
+def _evidence(ranked: Sequence[Scored], found: Found, lowest: float) -> Evidence:
     # A skill that the dense arm did not return is at most as similar as its last hit.
     least = found.dense[-1].score if found.dense else 0.0
     # A skill must not look doubtful because copies of it follow.
     twins = {twin.row for scored in ranked for twin in scored.twins}
-    lowest = min((s.rerank for s in ranked if s.rerank is not None), default=0.0)
     return Evidence(
         skills=[
             SkillEvidence(

@@ -58,7 +58,8 @@ def settled(scored: Sequence[tuple[float, float]], following: float, scale: Scal
     """Whether the first place is decided, so that the rest need not be scored.
 
     `scored` are pairs of a fused and a reranker's score; `following` is the fused score of the
-    best that is not scored. It would need a score of `scale.enough` less what it lacks to win.
+    best that is not scored. The place is decided where that one would need `scale.enough` or
+    more of the reranker to come first.
     """
     if scale.enough is None or not scored:
         return False

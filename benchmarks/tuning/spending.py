@@ -137,7 +137,7 @@ def tables(asked: Sequence[Asked], twins: Twins, reranker: Reranker, scale: Scal
             for each in asked
         ]
         yield _line(name, asked, twins, read_so, everything, INPUT_DEPTH)
-    yield from _head("lead to stop at")
+    yield from _head("score needed, to stop at")
     for lead in LEADS:
         stopping = scale.model_copy(update={"enough": lead})
         yield _line(str(lead), asked, twins, logits, stopping, 16)

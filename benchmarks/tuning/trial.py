@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.tuning.rows import WITHIN, TuningRows, drafts, tuning_rows
-from core.embedding import CARD_FILE, MODELS, ONNX_FILE, TOKENIZER_FILE, load_embedder
+from core.embedding import CARD_FILE, MODELS, load_embedder
+from core.openvino_model import ONNX_FILE, TOKENIZER_FILE
 from core.retrieval.fuse import fuse
 from core.retrieval.lexical import WordIndex, WordWriter, analyse, ceiling, weigh
 from core.retrieval.rows import Mask

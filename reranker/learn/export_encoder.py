@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 
-from core.embedding import CARD_FILE, ONNX_FILE, TOKENIZER_FILE
+from core.embedding import CARD_FILE
+from core.openvino_model import ONNX_FILE, TOKENIZER_FILE
 from reranker.learn.onnx_file import write_onnx
 
 

@@ -7,7 +7,7 @@ import json
 import shutil
 from pathlib import Path
 
-from core.embedding import ONNX_FILE, TOKENIZER_FILE
+from core.openvino_model import ONNX_FILE, TOKENIZER_FILE
 from reranker.cross_encoder import CARD_FILE, card
 from reranker.learn.onnx_file import write_onnx
 from reranker.learn.train_reranker import CrossEncoderModel

@@ -22,9 +22,17 @@ from core.retrieval.view import View
 from core.types import ArmHit, Filters, IndexedPassage, Vectors
 from reranker.learn.batches import Kinship, index_row
 from reranker.learn.examples import Source, TrainingSkill
+from reranker.learn.run import TrainingError
 
 DEPTH = 24
 """First-stage candidates that the wrong ones of a list are drawn from."""
+
+TRIES = 100
+"""Questions that are drawn for a list before the first stage counts as missing all."""
+
+SHARES = {Source.REQUEST: 0.65, Source.PROMPT: 0.20, Source.TASK: 0.15}
+"""How often a question of a source is drawn: long tasks more often than there are of them. What a
+skill asks of itself is left out: the first stage has read it too, and so knows the answer."""
 
 WITHIN = 0.5
 """Share of the lists that are found within the right skill's catalogue, as a filtered route's."""
@@ -44,11 +52,11 @@ class Question:
 
 
 def questions(skills: Sequence[TrainingSkill]) -> list[Question]:
-    """Every query of the skills once, with all that it asks for."""
+    """Every query of the skills that is of a source of SHARES once, with all that it asks for."""
     right: dict[tuple[Source, str], list[int]] = defaultdict(list)
     for row, skill in enumerate(skills):
-        for source, texts in skill.queries.items():
-            for text in dict.fromkeys(texts):
+        for source in SHARES:
+            for text in dict.fromkeys(skill.queries.get(source, ())):
                 right[source, text].append(row)
     return [
         Question(text=text, source=source, right=tuple(rows))
@@ -57,11 +65,9 @@ def questions(skills: Sequence[TrainingSkill]) -> list[Question]:
 
 
 def _by_skill(asked: Sequence[Question]) -> dict[Source, list[list[Question]]]:
-    """By source of SHARES, the questions of each skill that any asks for."""
+    """By source, the questions of each skill that any asks for."""
     found: dict[Source, dict[int, list[Question]]] = defaultdict(lambda: defaultdict(list))
     for question in asked:
-        if question.source not in SHARES:
-            continue
         for row in question.right:
             found[question.source][row].append(question)
     return {source: list(of_source.values()) for source, of_source in found.items()}
@@ -130,11 +136,6 @@ class CandidateList:
     right: int  # how many of `rows` are right; 0 for a list whose right ones were left out
 
 
-SHARES = {Source.REQUEST: 0.65, Source.PROMPT: 0.20, Source.TASK: 0.15}
-"""How often a question of a source is drawn: long tasks more often than there are of them. What a
-skill asks of itself is left out: the first stage has read it too, and so knows the answer."""
-
-
 class Lists:
     """Draws the lists of a run."""
 
@@ -145,6 +146,8 @@ class Lists:
         self._first_stage = first_stage
         self._kinship = kinship
         self._asked = _by_skill(questions(skills))
+        if not self._asked:
+            raise TrainingError("No skill to train on is asked for by a question of people.")
         shares = np.array([SHARES[source] for source in self._asked])
         self._shares = shares / shares.sum()
 
@@ -160,18 +163,21 @@ class Lists:
         A source, a skill that it asks for, and one of its questions are drawn in turn, so that no
         skill is right more often than others: with questions drawn alike a run learned which
         skills are asked for most, and called them right. A question that the first stage misses
-        is passed over. A share `none` of the lists holds no right skill.
+        is passed over. A share `none` of the lists holds no right skill. Raises TrainingError
+        where the first stage misses nearly all.
         """
         generator = np.random.default_rng([seed, number, 2])
         drawn: list[CandidateList] = []
-        while len(drawn) < count:
+        for _ in range(TRIES * count):
+            if len(drawn) == count:
+                return drawn
             found = self._list(self._question(generator), size, generator)
             if found is None:
                 continue
             if generator.random() < none:
                 found = replace(found, rows=found.rows[found.right :], right=0)
             drawn.append(found)
-        return drawn
+        raise TrainingError("Hardly a question finds a right skill beside wrong ones: no lists.")
 
     def _question(self, generator: np.random.Generator) -> Question:
         by_source = list(self._asked.values())

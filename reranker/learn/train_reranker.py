@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from core.embedding import TOKENIZER_FILE
+from core.openvino_model import TOKENIZER_FILE
 from reranker.batcher import token_batches
 from reranker.cross_encoder import padded
 from reranker.learn.lists import CandidateList, Lists
@@ -109,9 +109,8 @@ def _additive(seen: Tensor) -> Tensor:
     """
     kind = seen.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
-    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(~seen, -1e4)[
-        :, None
-    ]
+    added = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
+    return added.masked_fill(~seen, -1e4)[:, None]
 
 
 class CrossEncoderModel:
@@ -189,7 +188,7 @@ def list_loss(logits: Tensor, right: int) -> Tensor:
     nothing = logits.new_zeros(1)
     wrong = torch.cat([logits[right:], nothing])
     if not right:
-        return functional.cross_entropy(wrong[None], torch.tensor([len(wrong) - 1]))
+        return -functional.log_softmax(wrong, dim=0)[-1]
     rows = torch.cat([logits[:right, None], wrong.expand(right, -1)], dim=1)
     return functional.cross_entropy(rows, torch.zeros(right, dtype=torch.long, device=rows.device))
 

@@ -18,7 +18,7 @@ from app.routing.select import settled
 from app.settings import AppSettings
 from core.errors import ModelMissingError
 from core.telemetry import RERANK_DEGRADED
-from reranker.cross_encoder import DEFAULT_RERANKER
+from reranker.cross_encoder import OWN_RERANKER
 from reranker.overlap import OverlapReranker, Reranker
 from reranker.pairs import Document
 from reranker.policy import FALLBACK, SHIPPED, Policy, Scale, load_policy
@@ -160,15 +160,15 @@ async def test_word_overlap_is_asked_once_for_all(double: Double) -> None:
     assert found.scored_by == "overlap" and len(found.scores) == 10
 
 
-def test_a_default_model_whose_files_are_gone_leaves_word_overlap(
+def test_our_own_model_whose_files_are_gone_leaves_word_overlap(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("reranker.cross_encoder.MODELS", tmp_path)
-    assert load_second_stage(AppSettings(reranker=DEFAULT_RERANKER)).name == "overlap"
-    assert DEFAULT_RERANKER in caplog.text and "Restore the file" in caplog.text
+    assert load_second_stage(AppSettings(reranker=OWN_RERANKER)).name == "overlap"
+    assert OWN_RERANKER in caplog.text and "Restore the file" in caplog.text
 
 
-def test_a_model_that_was_asked_for_and_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_any_other_model_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelMissingError, match=r"reranker\.json"):
         load_second_stage(AppSettings(reranker=str(tmp_path)))
 

@@ -14,13 +14,13 @@ from core.embedding import (
     CARD_FILE,
     DEFAULT_ENCODER,
     MODELS,
-    ONNX_FILE,
     HashingEmbedder,
     OpenVINOEmbedder,
     SentenceTransformerEmbedder,
     load_embedder,
 )
 from core.errors import ModelMissingError
+from core.openvino_model import ONNX_FILE
 
 TEXTS = ["merge two PDF files", "combine several PDFs into one document", "bake sourdough bread"]
 

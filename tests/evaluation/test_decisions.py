@@ -120,6 +120,16 @@ def test_a_fitted_policy_is_calibrated_and_keeps_its_promise_on_rows_like_its_ow
     assert "8,000 rows: uipath" in fitted.scale(FALLBACK).calibration
 
 
+def test_every_way_to_score_gets_a_scale_of_its_own() -> None:
+    rows = drawn(600, seed=1, split=Split.TRAIN) + drawn(300, seed=2, split=Split.CALIBRATION)
+    opposite = [replace(each, scored_by="mine", useful=not each.useful) for each in rows]
+    fitted = fit([*rows, *opposite], BASE)
+    assert fitted.scales.keys() == {FALLBACK, "mine"}
+    assert fitted.scale(FALLBACK) == fit(rows, BASE).scale(FALLBACK)
+    one, other = (judge(each, fitted).p_useful for each in (rows[0], opposite[0]))
+    assert (one > 0.5) is not (other > 0.5)
+
+
 def test_test_rows_and_unchecked_negatives_change_nothing_that_is_fitted() -> None:
     seen = drawn(200, seed=1, split=Split.TRAIN) + drawn(100, seed=2, split=Split.CALIBRATION)
     weak = an_observation(900, useful=False, features=dict.fromkeys(FEATURES, 9.0), weak=True)

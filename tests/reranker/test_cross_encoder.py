@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from core.embedding import ONNX_FILE, TOKENIZER_FILE
 from core.errors import ModelMissingError
+from core.openvino_model import ONNX_FILE, TOKENIZER_FILE
 from core.telemetry import RERANK_PAIRS, RERANK_TOKENS
 from reranker.cross_encoder import CARD_FILE, OpenVINOCrossEncoder, load_reranker
 from reranker.learn.export_encoder import start_model

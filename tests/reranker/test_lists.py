@@ -13,6 +13,7 @@ from core.types import Vectors
 from reranker.learn.batches import Kinship
 from reranker.learn.examples import Source, TrainingSkill, training_skill, with_queries
 from reranker.learn.lists import DEPTH, FirstStage, Lists, catalogue_of, questions
+from reranker.learn.run import TrainingError
 from tests.support import EXAMPLES
 
 EMBEDDER = HashingEmbedder()
@@ -146,3 +147,14 @@ def test_skills_of_one_name_are_never_set_against_each_other(skills: list[Traini
     for each in drawn(lists(half)):
         named = [half[row].name == "same" for row in each.rows]
         assert not (named[0] and any(named[each.right :]))
+
+
+def test_a_run_without_questions_or_whose_questions_find_nothing_is_refused(
+    skills: list[TrainingSkill],
+) -> None:
+    unasked = [replace(skill, queries={}) for skill in skills]
+    with pytest.raises(TrainingError, match="asked for"):
+        lists(unasked)
+    alike = [replace(skill, name="same") for skill in skills]
+    with pytest.raises(TrainingError, match="no lists"):
+        drawn(lists(alike), 1)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from core.embedding import TOKENIZER_FILE
 from core.errors import ModelMissingError
+from core.openvino_model import TOKENIZER_FILE
 from core.retrieval.lexical import analyse
 from reranker.learn.export_encoder import start_model
 from reranker.pairs import (
@@ -18,7 +18,6 @@ from reranker.pairs import (
     Windows,
     document_of,
     matched_passage,
-    pair_text,
     routing_line,
 )
 
@@ -68,13 +67,6 @@ def test_each_part_is_cut_to_its_window_and_the_passage_takes_what_is_left() -> 
     assert (pair.first, len(pair)) == (4, 4 + 1 + 5 + 1 + 7 + 1)
     short = Document(name="pdf", description="", body=BODY)
     assert len(tokenizer.pair("join", short)) == 3 + 1 + 2 + 1 + 10 + 1
-
-
-def test_the_text_of_a_pair_is_that_of_its_parts() -> None:
-    document = document_of("pdf-merge", "Merges.", BODY)
-    tokenizer = PairTokenizer(FILE, Windows())
-    joined = tokenizer.joined("join pdf files", *pair_text("join pdf files", document))
-    assert joined == tokenizer.pair("join pdf files", document)
 
 
 def test_a_body_is_read_up_to_a_bound() -> None:

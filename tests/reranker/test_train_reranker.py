@@ -29,7 +29,7 @@ from reranker.learn.train_reranker import (
     list_loss,
     pair_loss,
 )
-from reranker.pairs import Windows
+from reranker.pairs import Document, Windows
 from tests.support import EXAMPLES
 
 RECIPE = Recipe(
@@ -158,7 +158,7 @@ def test_apart_a_task_changes_nothing_about_a_skill() -> None:
     """With every layer apart the score is a cosine of two texts that never saw each other."""
     apart = model(replace(RECIPE, apart=2))
     text = "join three scanned contracts"
-    pair = apart.tokenizer.joined(text, text, "")
+    pair = apart.tokenizer.pair(text, Document(name="", description="", body=""))
     ids = torch.tensor([pair.ids[: pair.first] * 2])
     document = torch.tensor([[0] * pair.first + [1] * pair.first])
     with torch.inference_mode():
