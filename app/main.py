@@ -24,7 +24,7 @@ from core.db import ledger_url, open_database
 from core.embedding import load_embedder
 from core.errors import ModelMissingError
 from core.retrieval.generation import Generation
-from reranker.cross_encoder import OWN_RERANKER, load_reranker
+from reranker.load import OWN_RERANKER, load_reranker
 from reranker.overlap import OverlapReranker, Reranker
 from reranker.policy import load_policy
 

@@ -20,14 +20,14 @@ class AppSettings(Settings):
     candidates: int = Field(default=100, ge=10, le=1000, description="skills that each arm returns")
     reranker: str = Field(
         default=FALLBACK,
-        description="folder or name of an exported cross-encoder, `st:NAME`, `skillrouter:NAME`, "
+        description="folder or name of an exported reranker, `st:NAME`, `skillrouter:NAME`, "
         "or `overlap`",
     )
     rerank_depth: int = Field(
         default=16, ge=1, le=200, description="fused candidates that are read back and reranked"
     )
     rerank_tokens: int = Field(
-        default=3072, ge=1, description="tokens that the reranker reads for a route at most"
+        default=1056, ge=1, description="tokens of skills that are reranked for a route at most"
     )
     rerank_deadline_s: float = Field(
         default=1.0, gt=0, description="what is not scored by then keeps its fused place"

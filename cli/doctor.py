@@ -24,7 +24,7 @@ from core.errors import LoadstarError
 from core.openvino_model import ONNX_FILE
 from core.retrieval.generation import Generation
 from core.settings import load_settings
-from reranker.cross_encoder import CARD_FILE
+from reranker.late_interaction import CARD_FILE
 from reranker.policy import load_policy
 
 EXAMPLE = "Example: loadstar doctor --json"

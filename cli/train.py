@@ -108,23 +108,21 @@ def reranker(
         ),
     ] = None,
     run: Run = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps in all.")] = 1_600,
-    lists: Annotated[int, typer.Option(min=1, help="Lists of a step.")] = 8,
-    size: Annotated[int, typer.Option(min=2, help="Skills of a list.")] = 8,
+    steps: Annotated[int, typer.Option(min=1, help="Steps in all.")] = 200,
+    skills: Annotated[int, typer.Option(min=2, help="Skills of a batch.")] = 64,
     layers: Annotated[int, typer.Option(min=1, help="Layers that are kept.")] = 6,
-    apart: Annotated[
-        int, typer.Option(min=0, help="Lower layers in which task and skill are apart.")
-    ] = 6,
-    learning_rate: Annotated[float, typer.Option(help="Its peak.")] = 3e-5,
-    listwise: Annotated[bool, typer.Option(help="Lists, or each pair by itself.")] = True,
+    learning_rate: Annotated[float, typer.Option(help="Its peak.")] = 1e-4,
+    listwise: Annotated[
+        bool, typer.Option(help="Each question's skills against one another, or pair by pair.")
+    ] = True,
     seed: Seed = 1,
-    every: Every = 250,
+    every: Every = 100,
     device: Device = "cpu",
     name: Annotated[str, typer.Option(help="What `scored_by` says.")] = "loadstar-reranker",
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Train the reranker on lists of what our first stage confuses, and export it.
+    """Train the reranker to tell a task's skill from its neighbours, and export it.
 
     Killed, it goes on from its last checkpoint. The curve holds figures over calibration rows.
     """
@@ -133,10 +131,8 @@ def reranker(
         from reranker.learn.train_reranker import Recipe
     recipe = Recipe(
         steps=steps,
-        lists=lists,
-        size=size,
+        skills=skills,
         layers=layers,
-        apart=apart,
         learning_rate=learning_rate,
         listwise=listwise,
         seed=seed,

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 
 from core.errors import ModelMissingError
-from core.openvino_model import TOKENIZER_FILE, compiled, require_files
+from core.openvino_model import TOKENIZER_FILE, compiled, padded, require_files
 from core.text import PASSAGE_FORMAT
 from core.types import Space, Vectors
 
@@ -105,7 +104,7 @@ class OpenVINOEmbedder:
         ]
         if len(batches) == 1:
             request = self._model.create_infer_request()
-            request.infer(_padded([encodings[i] for i in longest_first]))
+            request.infer(padded([encodings[i].ids for i in longest_first]))
             vectors[longest_first] = request.get_output_tensor(0).data
             return vectors
 
@@ -115,7 +114,7 @@ class OpenVINOEmbedder:
         queue = AsyncInferQueue(self._model, self._streams)
         queue.set_callback(keep)
         for batch in batches:
-            queue.start_async(_padded([encodings[i] for i in batch]), batch)
+            queue.start_async(padded([encodings[i].ids for i in batch]), batch)
         queue.wait_all()
         return vectors
 
@@ -123,17 +122,6 @@ class OpenVINOEmbedder:
         """Tokens of each text, uncut, without the two marker tokens."""
         encodings = self._counter.encode_batch_fast(list(texts), add_special_tokens=False)
         return [len(encoding.ids) for encoding in encodings]
-
-
-def _padded(encodings: Sequence[Encoding]) -> dict[str, NDArray[np.int64]]:
-    """The model's two inputs, shape (texts, longest); padding has id 0 and mask 0."""
-    shape = (len(encodings), max(len(e.ids) for e in encodings))
-    ids = np.zeros(shape, dtype=np.int64)
-    mask = np.zeros(shape, dtype=np.int64)
-    for i, encoding in enumerate(encodings):
-        ids[i, : len(encoding.ids)] = encoding.ids
-        mask[i, : len(encoding.ids)] = 1
-    return {"input_ids": ids, "attention_mask": mask}
 
 
 class SentenceTransformerEmbedder:

@@ -1,9 +1,13 @@
-"""Loads an exported model's folder on OpenVINO, naming what is missing or torn."""
+"""An exported model on OpenVINO: loads its folder, naming what is missing or torn."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from core.errors import ModelMissingError
 
@@ -41,3 +45,13 @@ def compiled(folder: Path, *, threads: int, streams: int) -> Any:
             f"{folder / ONNX_FILE} cannot be loaded and may be torn: "
             f"{str(error).splitlines()[0]}. Restore the file."
         ) from error
+
+
+def padded(texts: Sequence[Sequence[int]]) -> dict[str, NDArray[np.int64]]:
+    """The two inputs of an exported model, shape (texts, longest); padding has id 0 and mask 0."""
+    ids = np.zeros((len(texts), max(map(len, texts))), dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for row, text in enumerate(texts):
+        ids[row, : len(text)] = text
+        mask[row, : len(text)] = 1
+    return {"input_ids": ids, "attention_mask": mask}

@@ -24,7 +24,7 @@ from evaluation.written import REQUESTS, TASKS, WRITTEN
 from indexer import package
 from indexer.package import Package
 from indexer.sources import dump
-from reranker.learn.batches import Kinship, neighbours
+from reranker.learn.batches import Kinship, Material, neighbours
 from reranker.learn.examples import (
     PEOPLE,
     Source,
@@ -35,7 +35,7 @@ from reranker.learn.examples import (
 )
 from reranker.learn.export_encoder import export, start_model
 from reranker.learn.run import OnStep
-from reranker.learn.train_encoder import Encode, Encoder, EncoderTraining, Material, Recipe
+from reranker.learn.train_encoder import Encode, Encoder, EncoderTraining, Recipe
 
 CURVE_SKILLS = 3_000
 """Skills of the held-out curve: the labelled catalogues, what the tasks need, and others."""
@@ -185,6 +185,7 @@ def material(skills: Sequence[TrainingSkill], embedder: Embedder, seed: int) -> 
     asked = [row for row, skill in enumerate(usable) if PEOPLE & skill.queries.keys()]
     return Material(
         skills=usable,
+        asked=np.array(asked, dtype=np.int64),
         heads=np.array([*range(len(usable)), *asked * (PEOPLE_REPEATS - 1)], dtype=np.int64),
         kinship=kinship,
         near=neighbours(usable, vectors, kinship, seed),

@@ -1,4 +1,4 @@
-"""The reranker's training run: lists over the skills to train on, a curve over calibration rows."""
+"""The reranker's training run over the skills to train on, with a curve over calibration rows."""
 
 from __future__ import annotations
 
@@ -8,17 +8,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from core.background import BACKGROUND_QUERIES
 from core.embedding import DEFAULT_ENCODER, Embedder, load_embedder
-from core.types import Vectors
-from evaluation.training import Corpus, HeldOut
+from core.retrieval.arms import TantivyArm, dense
+from core.retrieval.delta import Delta
+from core.retrieval.fuse import fuse
+from core.retrieval.generation import Generation
+from core.retrieval.view import View
+from core.types import ArmHit, Filters, IndexedPassage, Vectors
+from evaluation.training import Corpus, HeldOut, material
+from evaluation.types import catalogue_of
 from evaluation.untuned_system import UNTUNED
-from reranker.learn.batches import Kinship
-from reranker.learn.examples import TrainingSkill, without_boilerplate
+from reranker.learn.batches import index_row
+from reranker.learn.examples import TrainingSkill
 from reranker.learn.export_reranker import export
-from reranker.learn.lists import FirstStage, Lists
 from reranker.learn.run import OnStep
-from reranker.learn.train_reranker import CrossEncoderModel, Recipe, RerankerTraining, Score
+from reranker.learn.train_reranker import LateInteraction, Recipe, RerankerTraining, Score
 from reranker.policy import load_policy
 
 CURVE_DEPTH, CURVE_SHARE = 8, 2
@@ -29,8 +36,57 @@ CURVE_WEIGHT = 0.05
 """Of the logit beside the fused score on the curve; what is served is fitted afterwards."""
 
 
+class FirstStage:
+    """Both arms and their fusion over skills that are in no index."""
+
+    def __init__(
+        self,
+        skills: Sequence[TrainingSkill],
+        embedder: Embedder,
+        vectors: Sequence[Vectors],
+        weights: Mapping[str, float],
+    ) -> None:
+        """`vectors` are those of each skill's passages, in their order."""
+        empty = Generation.empty(embedder.space, embedder.embed(BACKGROUND_QUERIES))
+        rows = [
+            index_row(
+                row,
+                skill.place,
+                name=skill.name,
+                description=skill.document.description,
+                body=skill.document.body,
+                catalogue=catalogue_of(skill.place),
+                passages=tuple(IndexedPassage(section="", vector=vector) for vector in held),
+            )
+            for row, (skill, held) in enumerate(zip(skills, vectors, strict=True))
+        ]
+        self._view = View(empty, Delta.empty(empty).apply(rows, ()))
+        self._embedder = embedder
+        self._weights = weights
+        self._lexical = TantivyArm()
+
+    def fused(self, text: str, catalogue: str | None, k: int) -> list[tuple[int, float]]:
+        """Rows of the best k skills of a catalogue, or of all, with their fused scores."""
+        hits = {
+            "dense": self._by_meaning(text, catalogue, k),
+            "lexical": self._by_words(text, catalogue, k),
+        }
+        return [(found.row, found.score) for found in fuse(hits, self._weights, k)]
+
+    def _by_meaning(self, text: str, catalogue: str | None, k: int) -> list[ArmHit]:
+        vector = self._embedder.embed([text])[0]
+        return dense(self._view, vector, _within(catalogue), 2 * k, threads=1)
+
+    def _by_words(self, text: str, catalogue: str | None, k: int) -> list[ArmHit]:
+        return self._lexical.search(self._view, text, _within(catalogue), 2 * k).hits
+
+
+def _within(catalogue: str | None) -> Filters:
+    return Filters(catalogues=(catalogue,) if catalogue else ())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeldOutLists:
+class HeldOutCandidates:
     """Calibration queries, each with the first stage's best for it and how those were fused."""
 
     held_out: HeldOut
@@ -53,7 +109,7 @@ class HeldOutLists:
         return listed[int(np.argmax(mixed))][0]
 
 
-def held_out_lists(held_out: HeldOut, embedder: Embedder) -> HeldOutLists:
+def held_out_candidates(held_out: HeldOut, embedder: Embedder) -> HeldOutCandidates:
     """The first stage over the curve's skills, asked its share of the queries.
 
     A query is asked within its catalogue, or over all of them where it has none.
@@ -62,7 +118,7 @@ def held_out_lists(held_out: HeldOut, embedder: Embedder) -> HeldOutLists:
     found = {}
     for query in held_out.queries[::CURVE_SHARE]:
         found[query.qid] = stage.fused(query.text, query.catalogue, CURVE_DEPTH)
-    return HeldOutLists(held_out=held_out, candidates=found)
+    return HeldOutCandidates(held_out=held_out, candidates=found)
 
 
 def first_stage(skills: Sequence[TrainingSkill], embedder: Embedder) -> FirstStage:
@@ -90,13 +146,13 @@ def train_reranker(
     `start` is the folder of the transformer to start from. Returns the held-out curve. Raises
     TrainingError where `run` holds another run.
     """
-    skills = without_boilerplate(corpus.train)
-    embedder = load_embedder(DEFAULT_ENCODER, threads=2, streams=2)
-    kinship = Kinship(skills, load_embedder(UNTUNED).embed([skill.routing for skill in skills]))
-    lists = Lists(skills, first_stage(skills, embedder), kinship)
-    curve = held_out_lists(corpus.held_out, embedder)
-    model = CrossEncoderModel(start, device, recipe)
-    training = RerankerTraining(model, lists, recipe, run, curve.measure)
+    threads = torch.get_num_threads()
+    taught = material(corpus.train, load_embedder(UNTUNED), recipe.seed)
+    curve = held_out_candidates(corpus.held_out, load_embedder(DEFAULT_ENCODER))
+    # FAISS and torch share one OpenMP: the single thread of a scan would stay torch's too.
+    torch.set_num_threads(threads)
+    model = LateInteraction(start, device, recipe)
+    training = RerankerTraining(model, taught, recipe, run, curve.measure)
     training.run(on_step, every=every)
     export(model, output, name=name)
     return training.curve()

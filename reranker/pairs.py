@@ -1,4 +1,4 @@
-"""What a cross-encoder reads of a task and a skill, formed in one pure place.
+"""What a reranker reads of a task and a skill, formed in one pure place.
 
 Routing and training both call this module, so that they can never drift apart; whatever changes
 the text or its tokens must change PAIR_FORMAT too.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +19,7 @@ from core.errors import ModelMissingError
 from core.retrieval.lexical import analyse
 from core.text import prose, spoken_name
 
-PAIR_FORMAT = "r1"
+PAIR_FORMAT = "r2"
 
 PASSAGE_CHARS = 500  # about 100 tokens of English
 BODY_CHARS = 8_000  # of prose; the analyser takes about 0.1 ms per 1,000 characters
@@ -37,22 +38,11 @@ class Document:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Windows:
-    """The most tokens of each part of a pair, markers not counted."""
+    """The most tokens of each part, markers not counted."""
 
     task: int = 224
     routing: int = 80  # name and description
     document: int = 128  # those and the passage
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
-    """One input: [CLS] task [SEP] [CLS] name and description [SEP] passage [SEP]."""
-
-    ids: list[int]
-    first: int  # how many of them are the task's, markers included; the rest is the skill's
-
-    def __len__(self) -> int:
-        return len(self.ids)
 
 
 def document_of(name: str, description: str, body: str) -> Document:
@@ -106,8 +96,8 @@ def _pieces(body: str) -> tuple[tuple[str, frozenset[str]], ...]:
     return tuple((piece, frozenset(analyse(piece))) for piece in pieces)
 
 
-class PairTokenizer:
-    """Tasks and documents to the pairs that a cross-encoder takes."""
+class TextTokenizer:
+    """Tasks and documents to the tokens that our reranker takes, each cut to its window."""
 
     def __init__(self, file: Path, windows: Windows) -> None:
         """`file` is a tokenizer.json of the BERT kind; raises ModelMissingError for another."""
@@ -117,21 +107,25 @@ class PairTokenizer:
         self._windows = windows
         self._start, self._end = (self._marker(name) for name in ("[CLS]", "[SEP]"))
 
-    @property
-    def markers(self) -> tuple[int, int]:
-        """The tokens that are no words."""
-        return self._start, self._end
+    def task(self, text: str) -> list[int]:
+        """[CLS] task [SEP]."""
+        (asked,) = self._tokens(text)
+        return [self._start, *asked[: self._windows.task], self._end]
 
-    def pair(self, task: str, document: Document) -> Pair:
-        """What a cross-encoder takes for a task and a document, each part cut to its window."""
-        line, passage = pair_text(task, document)
-        encoded = self._tokenizer.encode_batch_fast([task, line, passage], add_special_tokens=False)
-        asked, said, read = [encoding.ids for encoding in encoded]
-        first = [self._start, *asked[: self._windows.task], self._end]
+    def document(self, line: str, passage: str) -> list[int]:
+        """[CLS] name and description [SEP] passage [SEP]; the passage takes the tokens left."""
+        said, read = self._tokens(line, passage)
         said = said[: self._windows.routing]
         read = read[: self._windows.document - len(said)]
-        ids = [*first, self._start, *said, self._end, *read, self._end]
-        return Pair(ids=ids, first=len(first))
+        return [self._start, *said, self._end, *read, self._end]
+
+    def words(self, ids: Sequence[int]) -> list[int]:
+        """The places of the tokens that are no markers."""
+        return [place for place, token in enumerate(ids) if token not in (self._start, self._end)]
+
+    def _tokens(self, *texts: str) -> list[list[int]]:
+        encoded = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [encoding.ids for encoding in encoded]
 
     def _marker(self, name: str) -> int:
         found = self._tokenizer.token_to_id(name)

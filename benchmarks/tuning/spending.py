@@ -31,16 +31,16 @@ from evaluation.split import committed
 from evaluation.systems import Bench, open_bench
 from evaluation.types import POOL, Place, Query, Ranking, Run, Split
 from evaluation.written import REQUESTS, TASKS, WRITTEN
-from reranker.cross_encoder import load_reranker
+from reranker.load import load_reranker
 from reranker.overlap import Reranker
 from reranker.pairs import Document, document_of, matched_passage
 from reranker.policy import Scale, load_policy
 
 DEPTH = 24
-INPUT_DEPTH = 8  # five ways to read would take half an hour at 24
-WEIGHTS = (0.0, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.2, 1.0)
+SERVED = 8  # what the default tokens suffice for
+WEIGHTS = (0.0, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 1.0)
 DEPTHS = (4, 8, 12, 16, 24)
-LEADS = (None, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.0)
+LEADS = (None, 10.0, 8.0, 6.0, 4.0, 2.0, 0.0)
 METRICS = ("Hit@1", "MRR@10", "Recall@10", "Coverage@10")
 
 INPUTS: Mapping[str, Callable[[Document], Document]] = {
@@ -125,22 +125,22 @@ def tables(asked: Sequence[Asked], twins: Twins, reranker: Reranker, scale: Scal
     yield from _head("weight of the logit")
     for weight in WEIGHTS:
         of_weight = scale.model_copy(update={"rerank_weight": weight, "enough": None})
-        yield _line(f"{weight:g}", asked, twins, logits, of_weight, 16)
+        yield _line(f"{weight:g}", asked, twins, logits, of_weight, SERVED)
     yield from _head("depth")
     everything = scale.model_copy(update={"enough": None})
     for depth in DEPTHS:
         yield _line(str(depth), asked, twins, logits, everything, depth)
-    yield from _head(f"what is read, depth {INPUT_DEPTH}")
+    yield from _head(f"what is read, depth {SERVED}")
     for name, change in INPUTS.items():
         read_so = [
-            reranker.score(each.query.text, [change(d) for d in each.documents[:INPUT_DEPTH]])
+            reranker.score(each.query.text, [change(d) for d in each.documents[:SERVED]])
             for each in asked
         ]
-        yield _line(name, asked, twins, read_so, everything, INPUT_DEPTH)
+        yield _line(name, asked, twins, read_so, everything, SERVED)
     yield from _head("score needed, to stop at")
     for lead in LEADS:
         stopping = scale.model_copy(update={"enough": lead})
-        yield _line(str(lead), asked, twins, logits, stopping, 16)
+        yield _line(str(lead), asked, twins, logits, stopping, SERVED)
 
 
 def _head(what: str) -> Iterator[str]:

@@ -49,17 +49,12 @@ class Kinship:
 
     def may_share(self, rows: Rows, columns: Rows) -> NDArray[np.bool_]:
         """Shape (rows, columns): whether what is right for one may be right for the other."""
-        close = self.cosines(rows, columns) >= SAME_COSINE
+        close: NDArray[np.bool_] = self._vectors[rows] @ self._vectors[columns].T >= SAME_COSINE
         for codes in (self._names, self._twins):
             close |= codes[rows][:, None] == codes[columns][None]
         alike = self._signatures[rows][:, None] == self._signatures[columns][None]
         close |= alike.mean(axis=2) >= SAME_BODY
         return close
-
-    def cosines(self, rows: Rows, columns: Rows) -> Vectors:
-        """Shape (rows, columns), of the routing passages."""
-        found: Vectors = self._vectors[rows] @ self._vectors[columns].T
-        return found
 
 
 def _codes(values: Sequence[str]) -> Rows:
@@ -167,15 +162,34 @@ def _by_trade(vectors: Vectors, seed: int) -> Rows:
     return found
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """What is trained on, prepared once for every run over it."""
+
+    skills: Sequence[TrainingSkill]
+    asked: Rows  # rows of `skills` that people ask for
+    heads: Rows  # rows that open the encoder's knots of an epoch, those asked for several times
+    kinship: Kinship
+    near: Neighbours
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """The different skills of a batch, and by place the place of the skill that opened its knot."""
+
+    rows: Rows
+    opener: Rows
+
+
 def batches(
     heads: Rows, size: int, near: Neighbours | None, seed: int, start: int = 0
-) -> Iterator[Rows]:
+) -> Iterator[Drawn]:
     """Endless batches of at most `size` different skills from batch `start` on; by the seed.
 
     Each epoch opens a knot with every one of `heads`, in its own order; without `near`, batches
     are random.
     """
-    knots = size // KNOT if near else size
+    knots = max(1, size // KNOT) if near else size
     per_epoch = max(1, len(heads) // knots)
     number = start
     while True:
@@ -183,11 +197,15 @@ def batches(
         order = np.random.default_rng([seed, epoch]).permutation(heads)
         generator = np.random.default_rng([seed, epoch, place])
         opening = order[place * knots : (place + 1) * knots]
-        chosen = dict.fromkeys(opening.tolist())
+        chosen = {head: place for place, head in enumerate(dict.fromkeys(opening.tolist()))}
         if near:
-            for head in opening:
-                chosen.update(dict.fromkeys(_beside(head, near, generator)))
-        yield np.array(list(chosen)[:size], dtype=np.int64)
+            for head in opening.tolist():
+                for row in _beside(head, near, generator):
+                    chosen.setdefault(row, chosen[head])
+        yield Drawn(
+            rows=np.array(list(chosen)[:size], dtype=np.int64),
+            opener=np.array(list(chosen.values())[:size], dtype=np.int64),
+        )
         number += 1
 
 

@@ -139,7 +139,7 @@ class TrainingRun(ABC):
         unfinished.replace(self._folder / CHECKPOINT)
 
     def _resume(self) -> None:
-        state = torch.load(self._folder / CHECKPOINT, weights_only=True)
+        state = torch.load(self._folder / CHECKPOINT, map_location="cpu", weights_only=True)
         if state["identity"] != self._identity:
             raise TrainingError(
                 f"{self._folder} holds a run of another recipe or other rows. Name another "

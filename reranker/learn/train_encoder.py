@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from core.openvino_model import padded
 from core.types import PassageKind, Vectors
-from reranker.learn.batches import Kinship, Neighbours, Rows, batches
-from reranker.learn.examples import OWN, Source, TrainingSkill, masked, sentences
+from reranker.learn.batches import Material, Rows, batches
+from reranker.learn.examples import OWN, Source, TrainingSkill, masked
+from reranker.learn.questions import Answers, drawn, hidden_parts
 from reranker.learn.run import Figures, RunRecipe, TrainingRun
 
 CHUNK = 8  # texts of similar length that are encoded together: little padding
@@ -44,29 +45,8 @@ class Recipe(RunRecipe):
     sources: tuple[Source, ...] = tuple(Source)
 
 
-SHARES = {
-    Source.DESCRIPTION: 1.0,
-    Source.TRIGGER: 1.0,
-    Source.SECTION: 0.5,
-    Source.QUOTED: 1.5,
-    Source.PROMPT: 3.0,
-    Source.TASK: 3.0,
-    Source.REQUEST: 3.0,
-}
-"""How often a source of a skill is drawn beside its others: what people wrote for it, first."""
-
 Encode = Callable[[Sequence[str]], Vectors]
 Measure = Callable[[Encode], Mapping[str, float]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Material:
-    """What is trained on, prepared once for every run over it."""
-
-    skills: Sequence[TrainingSkill]
-    heads: Rows  # rows of `skills` that open the knots of an epoch, some several times
-    kinship: Kinship
-    near: Neighbours
 
 
 class Encoder:
@@ -101,15 +81,11 @@ class Encoder:
         return torch.cat(found)[back.to(self.device)]
 
     def _pooled(self, ids: Sequence[Sequence[int]]) -> Tensor:
-        longest = max(map(len, ids))
-        rows = torch.zeros((len(ids), longest), dtype=torch.long)
-        mask = torch.zeros((len(ids), longest), dtype=torch.long)
-        for number, row in enumerate(ids):
-            rows[number, : len(row)] = torch.tensor(row)
-            mask[number, : len(row)] = 1
-        rows, mask = rows.to(self.device), mask.to(self.device)
-        hidden = self.model(input_ids=rows, attention_mask=mask).last_hidden_state
-        weights = mask.unsqueeze(-1).float()
+        inputs = {
+            name: torch.from_numpy(held).to(self.device) for name, held in padded(ids).items()
+        }
+        hidden = self.model(**inputs).last_hidden_state
+        weights = inputs["attention_mask"].unsqueeze(-1).float()
         pooled = (hidden.float() * weights).sum(1) / weights.sum(1)
         return functional.normalize(pooled, dim=-1)
 
@@ -149,15 +125,13 @@ def compose(
     for row in rows.tolist():
         skill = skills[row]
         kind = _passage_kind(skill, generator)
-        drawn = _drawn(skill, kind, recipe, generator)
-        if not drawn:
+        asked = _queries(skill, kind, recipe, generator)
+        if not asked:
             continue
-        own = [part for source, text in drawn if source in OWN for part in sentences(text)]
-        hidden = bool(own) or generator.random() < recipe.mask
-        name = skill.name if hidden and recipe.mask else ""
-        passages.append(masked(skill.passages[kind], name, own))
-        queries += [masked(text, name) if source in OWN else text for source, text in drawn]
-        owner += [len(kept)] * len(drawn)
+        name, said = hidden_parts(skill, asked, recipe.mask, generator)
+        passages.append(masked(skill.passages[kind], name, said))
+        queries += [masked(text, name) if source in OWN else text for source, text in asked]
+        owner += [len(kept)] * len(asked)
         kept.append(row)
     return Batch(
         rows=np.array(kept, dtype=np.int64),
@@ -174,26 +148,12 @@ def _passage_kind(skill: TrainingSkill, generator: np.random.Generator) -> Passa
     return PassageKind.BODY
 
 
-def _drawn(
+def _queries(
     skill: TrainingSkill, kind: PassageKind, recipe: Recipe, generator: np.random.Generator
 ) -> list[tuple[Source, str]]:
-    """At most `recipe.queries` of the skill's queries, of different sources."""
-    sources = [
-        source
-        for source in skill.queries
-        if source in recipe.sources
-        and not (source is Source.DESCRIPTION and kind is PassageKind.ROUTING)
-    ]
-    if not sources:
-        return []
-    shares = np.array([SHARES[source] for source in sources])
-    picked = generator.choice(
-        len(sources), min(recipe.queries, len(sources)), replace=False, p=shares / shares.sum()
-    )
-    return [
-        (sources[place], str(generator.choice(np.array(skill.queries[sources[place]], object))))
-        for place in picked
-    ]
+    """What to ask for the passage; the description stands in the routing passage."""
+    in_passage = {Source.DESCRIPTION} if kind is PassageKind.ROUTING else set()
+    return drawn(skill, set(recipe.sources) - in_passage, recipe.queries, generator)
 
 
 def info_nce(
@@ -219,7 +179,7 @@ class EncoderTraining(TrainingRun):
         self._material = material
         self._encoder_recipe = recipe
         self._measure = measure
-        self._shared = _shared_texts(material.skills)
+        self._answers = Answers(material.skills, material.kinship)
         rows = {"rows": len(material.skills), "heads": len(material.heads)}
         super().__init__(encoder.model, recipe, folder, rows)
         self._drawn = batches(
@@ -234,35 +194,18 @@ class EncoderTraining(TrainingRun):
         """InfoNCE of the next batch; steps come in order."""
         recipe = self._encoder_recipe
         generator = np.random.default_rng([recipe.seed, step, 1])
-        batch = compose(next(self._drawn), self._material.skills, recipe, generator)
+        batch = compose(next(self._drawn).rows, self._material.skills, recipe, generator)
+        ignored = self._answers.uncertain(batch.rows, batch.queries, batch.owner)
         passages = self.encoder.vectors(batch.passages, recipe.tokens)
         queries = self.encoder.vectors(batch.queries, recipe.tokens)
         return info_nce(
             queries,
             passages,
             torch.from_numpy(batch.owner).to(queries.device),
-            torch.from_numpy(self._ignored(batch)).to(queries.device),
+            torch.from_numpy(ignored).to(queries.device),
             recipe.temperature,
         )
 
     def measure(self) -> Figures:
         """What the caller measures of vectors."""
         return self._measure(lambda texts: self.encoder.embed(texts, self._encoder_recipe.tokens))
-
-    def _ignored(self, batch: Batch) -> NDArray[np.bool_]:
-        """Pairs of a query and a passage that is not its own, yet may be right."""
-        found = self._material.kinship.may_share(batch.rows, batch.rows)[batch.owner]
-        for number, text in enumerate(batch.queries):
-            if text in self._shared:
-                found[number] |= np.isin(batch.rows, self._shared[text])
-        found[np.arange(len(batch.owner)), batch.owner] = False
-        return found
-
-
-def _shared_texts(skills: Sequence[TrainingSkill]) -> dict[str, Rows]:
-    """Queries that several skills answer, with those."""
-    owners: dict[str, list[int]] = {}
-    for row, skill in enumerate(skills):
-        for text in {text for texts in skill.queries.values() for text in texts}:
-            owners.setdefault(text, []).append(row)
-    return {text: np.array(rows) for text, rows in owners.items() if len(rows) > 1}

@@ -18,7 +18,7 @@ from app.routing.select import settled
 from app.settings import AppSettings
 from core.errors import ModelMissingError
 from core.telemetry import RERANK_DEGRADED
-from reranker.cross_encoder import OWN_RERANKER
+from reranker.load import OWN_RERANKER
 from reranker.overlap import OverlapReranker, Reranker
 from reranker.pairs import Document
 from reranker.policy import FALLBACK, SHIPPED, Policy, Scale, load_policy
@@ -163,7 +163,7 @@ async def test_word_overlap_is_asked_once_for_all(double: Double) -> None:
 def test_our_own_model_whose_files_are_gone_leaves_word_overlap(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("reranker.cross_encoder.MODELS", tmp_path)
+    monkeypatch.setattr("reranker.load.MODELS", tmp_path)
     assert load_second_stage(AppSettings(reranker=OWN_RERANKER)).name == "overlap"
     assert OWN_RERANKER in caplog.text and "Restore the file" in caplog.text
 

@@ -12,14 +12,20 @@ from evaluation.datasets import read_labelled, read_skills
 from evaluation.prepare import read_verified
 from evaluation.split import summary
 from evaluation.training import Corpus, read_corpus
-from evaluation.training_reranker import CURVE_DEPTH, held_out_lists, train_reranker
-from reranker.cross_encoder import load_reranker
+from evaluation.training_reranker import (
+    CURVE_DEPTH,
+    first_stage,
+    held_out_candidates,
+    train_reranker,
+)
+from evaluation.types import catalogue_of
 from reranker.learn.export_encoder import start_model
 from reranker.learn.train_reranker import Recipe
+from reranker.load import load_reranker
 from reranker.pairs import Document
 from tests.evaluation.small_folder import write_folder
 
-RECIPE = Recipe(steps=2, lists=2, size=3, layers=2, apart=1)
+RECIPE = Recipe(steps=2, skills=8, layers=2)
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +37,19 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     )
 
 
+def test_the_first_stage_finds_what_is_asked_for(corpus: Corpus) -> None:
+    skills = corpus.train
+    stage = first_stage(skills, HashingEmbedder())
+    asked = next(row for row, skill in enumerate(skills) if skill.document.description)
+    home = catalogue_of(skills[asked].place)
+    best, *others = stage.fused(skills[asked].document.description, None, 6)
+    assert best[0] == asked and all(score <= best[1] for _, score in others)
+    within = stage.fused(skills[asked].document.description, home, 6)
+    assert {catalogue_of(skills[row].place) for row, _ in within} == {home}
+
+
 def test_the_curve_asks_held_out_questions_of_the_first_stages_best(corpus: Corpus) -> None:
-    curve = held_out_lists(corpus.held_out, HashingEmbedder())
+    curve = held_out_candidates(corpus.held_out, HashingEmbedder())
     asked = {query.qid: query for query in corpus.held_out.queries}
     assert curve.candidates and curve.candidates.keys() <= asked.keys()
     assert all(0 < len(found) <= CURVE_DEPTH for found in curve.candidates.values())

@@ -1,24 +1,17 @@
-"""Cross-encoders that are loaded: ours on OpenVINO, others by name, and what is refused."""
+"""Rerankers of others: sentence-transformers cross-encoders and causal models by name."""
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from core.errors import ModelMissingError
-from core.openvino_model import ONNX_FILE, TOKENIZER_FILE
-from core.telemetry import RERANK_PAIRS, RERANK_TOKENS
-from reranker.cross_encoder import CARD_FILE, OpenVINOCrossEncoder, load_reranker
 from reranker.learn.export_encoder import start_model
-from reranker.learn.export_reranker import export
-from reranker.learn.train_reranker import CrossEncoderModel, Recipe
+from reranker.load import load_reranker
 from reranker.pairs import Document, pair_text
 from reranker.skillrouter import PREFIX, SUFFIX, SkillRouterReranker, prompt
 
@@ -27,66 +20,6 @@ DOCUMENTS = [
     Document(name="pdf-merge", description="Merges PDF files.", body="Open every file. " * n)
     for n in (1, 30, 200)
 ] + [Document(name="weather", description="", body="")]
-
-
-@pytest.fixture(scope="module")
-def model() -> CrossEncoderModel:
-    return CrossEncoderModel(start_model(), "cpu", Recipe(layers=3, apart=1), torch.float32)
-
-
-@pytest.fixture(scope="module")
-def folder(model: CrossEncoderModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export(model, tmp_path_factory.mktemp("reranker"), name="mine")
-
-
-def test_the_exported_model_scores_as_the_trained_one(
-    model: CrossEncoderModel, folder: Path
-) -> None:
-    exported = load_reranker(str(folder))
-    assert exported.name == "mine"
-    # bf16 keeps 8 bits: of a logit of 30 x cosine about .3.
-    np.testing.assert_allclose(
-        exported.score(TASK, DOCUMENTS), model.score(TASK, DOCUMENTS), atol=0.6
-    )
-
-
-def test_a_score_does_not_depend_on_what_is_scored_beside_it(folder: Path) -> None:
-    exported = load_reranker(str(folder))
-    together = exported.score(TASK, DOCUMENTS)
-    alone = [exported.score(TASK, [document])[0] for document in DOCUMENTS]
-    np.testing.assert_allclose(together, alone, atol=0.4)
-    assert exported.score(TASK, []) == []
-
-
-def test_pairs_and_tokens_are_counted_as_they_cost(folder: Path) -> None:
-    exported = load_reranker(str(folder))
-    before = RERANK_PAIRS._value.get(), RERANK_TOKENS._value.get()
-    exported.score(TASK, DOCUMENTS)
-    assert RERANK_PAIRS._value.get() - before[0] == len(DOCUMENTS)
-    assert RERANK_TOKENS._value.get() - before[1] == sum(exported.cost(TASK, DOCUMENTS))
-
-
-@pytest.mark.parametrize("missing", [CARD_FILE, ONNX_FILE, TOKENIZER_FILE])
-def test_a_missing_file_is_named(folder: Path, tmp_path: Path, missing: str) -> None:
-    copy = shutil.copytree(folder, tmp_path / "copy")
-    (copy / missing).unlink()
-    with pytest.raises(ModelMissingError, match=missing):
-        OpenVINOCrossEncoder(copy)
-
-
-def test_a_torn_model_is_refused(folder: Path, tmp_path: Path) -> None:
-    copy = shutil.copytree(folder, tmp_path / "copy")
-    (copy / ONNX_FILE).write_bytes((copy / ONNX_FILE).read_bytes()[:5_000])
-    with pytest.raises(ModelMissingError, match="torn"):
-        OpenVINOCrossEncoder(copy)
-
-
-def test_a_model_for_other_pairs_is_refused(folder: Path, tmp_path: Path) -> None:
-    copy = shutil.copytree(folder, tmp_path / "copy")
-    card = json.loads((copy / CARD_FILE).read_text()) | {"pair_format": "r0"}
-    (copy / CARD_FILE).write_text(json.dumps(card))
-    with pytest.raises(ModelMissingError, match="r0"):
-        OpenVINOCrossEncoder(copy)
 
 
 def tiny_bert(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""What a cross-encoder reads: the parts of a pair, and the passage that matched."""
+"""What a reranker reads: the parts of a text, and the passage that matched."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from reranker.learn.export_encoder import start_model
 from reranker.pairs import (
     MARKDOWN_CHARS,
     Document,
-    PairTokenizer,
+    TextTokenizer,
     Windows,
     document_of,
     matched_passage,
+    pair_text,
     routing_line,
 )
 
@@ -26,11 +27,11 @@ FILLER = "The weather was mild and the harbour lay still. " * 12
 BODY = f"# Start\n{FILLER}\n\n## Merging\nJoin the scanned contracts into one PDF.\n\n{FILLER}"
 
 
-def read(tokenizer: PairTokenizer, document: Document, task: str = "join pdf files") -> list[str]:
-    """The three parts of the pair as text, markers told apart."""
-    ids = tokenizer.pair(task, document).ids
+def read(ids: list[int]) -> list[str]:
+    """The parts of a text, markers told apart."""
     text = Tokenizer.from_file(str(FILE)).decode(ids, skip_special_tokens=False)
-    return [part.strip() for part in text.replace("[CLS]", "").split("[SEP]")][:3]
+    assert text.startswith("[CLS]") and text.endswith("[SEP]")
+    return [part.strip() for part in text.removeprefix("[CLS]").split("[SEP]")][:-1]
 
 
 def test_the_passage_is_the_piece_with_the_tasks_words() -> None:
@@ -52,21 +53,22 @@ def test_one_long_word_is_cut_and_loses_nothing_else() -> None:
     assert matched_passage(frozenset(), "x" * 1_200) == "x" * 500
 
 
-def test_a_pair_holds_task_routing_and_passage() -> None:
+def test_a_skill_shows_its_routing_line_and_passage_and_a_task_itself() -> None:
     document = Document(name="pdf-merge", description="Merges\n PDF files.", body=BODY)
-    task, routing, passage = read(PairTokenizer(FILE, Windows()), document)
-    assert (task, routing) == ("join pdf files", "pdf merge. merges pdf files.")
-    assert "contracts" in passage
+    tokenizer = TextTokenizer(FILE, Windows())
+    routing, passage = read(tokenizer.document(*pair_text("join the contracts", document)))
+    assert routing == "pdf merge. merges pdf files." and "contracts" in passage
+    assert read(tokenizer.task("join pdf files")) == ["join pdf files"]
     assert routing_line(document) == "pdf merge. Merges PDF files."
 
 
 def test_each_part_is_cut_to_its_window_and_the_passage_takes_what_is_left() -> None:
-    tokenizer = PairTokenizer(FILE, Windows(task=2, routing=5, document=12))
-    document = Document(name="pdf", description="merges " * 40, body=BODY)
-    pair = tokenizer.pair("join pdf files", document)
-    assert (pair.first, len(pair)) == (4, 4 + 1 + 5 + 1 + 7 + 1)
-    short = Document(name="pdf", description="", body=BODY)
-    assert len(tokenizer.pair("join", short)) == 3 + 1 + 2 + 1 + 10 + 1
+    tokenizer = TextTokenizer(FILE, Windows(task=2, routing=5, document=12))
+    assert len(tokenizer.task("join pdf files")) == 1 + 2 + 1
+    assert len(tokenizer.document("merges " * 40, BODY)) == 1 + 5 + 1 + 7 + 1
+    ids = tokenizer.document("pdf.", BODY)
+    assert len(ids) == 1 + 2 + 1 + 10 + 1
+    assert tokenizer.words(ids) == [1, 2, *range(4, 14)]
 
 
 def test_a_body_is_read_up_to_a_bound() -> None:
@@ -79,4 +81,4 @@ def test_a_tokenizer_of_another_kind_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "tokenizer.json"
     Tokenizer(WordLevel({"a": 0}, unk_token="a")).save(str(file))
     with pytest.raises(ModelMissingError, match=r"\[CLS\]"):
-        PairTokenizer(file, Windows())
+        TextTokenizer(file, Windows())

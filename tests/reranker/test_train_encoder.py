@@ -12,7 +12,7 @@ import torch
 
 from core.embedding import HashingEmbedder, load_embedder
 from core.skill_format import parse
-from reranker.learn.batches import Kinship, neighbours
+from reranker.learn.batches import Kinship, Material, neighbours
 from reranker.learn.examples import Source, TrainingSkill, training_skill, without_boilerplate
 from reranker.learn.export_encoder import export, start_model
 from reranker.learn.run import CHECKPOINT, TrainingError, schedule
@@ -20,7 +20,6 @@ from reranker.learn.train_encoder import (
     Encode,
     Encoder,
     EncoderTraining,
-    Material,
     Recipe,
     compose,
     info_nce,
@@ -48,6 +47,7 @@ def taught() -> Material:
     kinship = Kinship(skills, vectors)
     return Material(
         skills=skills,
+        asked=np.arange(len(skills)),
         heads=np.arange(len(skills)),
         kinship=kinship,
         near=neighbours(skills, vectors, kinship, seed=1),
