@@ -61,7 +61,7 @@ def settled(scored: Sequence[tuple[float, float]], following: float, scale: Scal
     best that is not scored. The place is decided where that one would need `scale.enough` or
     more of the reranker to come first.
     """
-    if scale.enough is None or not scored:
+    if scale.enough is None:
         return False
     best = max(mixed(fused, rerank, scale.rerank_weight) for fused, rerank in scored)
     return best - (1 - scale.rerank_weight) * following >= scale.enough * scale.rerank_weight

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.routing.second_stage import PARTIAL
+from app.settings import AppSettings
+from evaluation import fitting
 from evaluation.datasets import METATOOL, Labelled, SkillRow
 from evaluation.decision_metrics import report
 from evaluation.decisions import PROMISED, judge, labelled_cases, lines_of, own_cases
@@ -128,6 +131,18 @@ def test_every_way_to_score_gets_a_scale_of_its_own() -> None:
     assert fitted.scale(FALLBACK) == fit(rows, BASE).scale(FALLBACK)
     one, other = (judge(each, fitted).p_useful for each in (rows[0], opposite[0]))
     assert (one > 0.5) is not (other > 0.5)
+
+
+def test_a_model_is_observed_whole_cut_off_after_a_chunk_and_gone() -> None:
+    ways = fitting._ways_to_score(AppSettings(reranker="mine"))
+    assert [(way.reranker, way.rerank_tokens == 1) for way in ways] == [
+        ("mine", False),
+        ("mine", True),
+        (FALLBACK, False),
+    ]
+    assert len(fitting._ways_to_score(AppSettings(reranker=FALLBACK))) == 1
+    (seen,) = drawn(1)
+    assert fitting._partial(seen) == replace(seen, scored_by=seen.scored_by + PARTIAL)
 
 
 def test_test_rows_and_unchecked_negatives_change_nothing_that_is_fitted() -> None:
