@@ -32,7 +32,7 @@ CURVE_DEPTH, CURVE_SHARE = 8, 2
 """Candidates that the curve scores of a held-out question, and every which question: it takes
 time from the training."""
 
-CURVE_WEIGHT = 0.05
+CURVE_WEIGHT = 0.01
 """Of the logit beside the fused score on the curve; what is served is fitted afterwards."""
 
 

@@ -1,9 +1,10 @@
 """What the reranker's tokens buy: its weight, its depth, what it reads, and when it may stop.
 
 Calibration rows only, over the quick pool and within catalogues: the first stage's best candidates,
-each scored once for every way to read it. Prints the tables of docs/decisions/0013.
+each scored once for every way to read it. Prints what to choose a policy's weight, depth and
+early exit by.
 
-    python -m benchmarks.tuning.spending --data ../shared/data --data-dir .loadstar
+    python -m benchmarks.tuning.spending --data ../shared/data --data-dir .loadstar --reranker NAME
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of the labelled files")
     parser.add_argument("--data-dir", type=Path, required=True, help="as for loadstar eval")
-    parser.add_argument("--reranker", default="loadstar-reranker", help="as LOADSTAR_RERANKER")
+    parser.add_argument("--reranker", required=True, help="as LOADSTAR_RERANKER")
     parser.add_argument("--weight", type=float, help="of the logit; the policy's without it")
     given = parser.parse_args()
     reranker = load_reranker(given.reranker)
