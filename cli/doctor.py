@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import platform
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,7 +24,7 @@ from core.errors import LoadstarError
 from core.openvino_model import ONNX_FILE
 from core.retrieval.generation import Generation
 from core.settings import load_settings
-from reranker.late_interaction import CARD_FILE
+from reranker.late_interaction import CARD_FILE, HEAD_FILE, Card
 from reranker.policy import load_policy
 
 EXAMPLE = "Example: loadstar doctor --json"
@@ -77,13 +77,13 @@ async def examine(settings: AppSettings) -> dict[str, Any]:
         findings["model_file"] = _model_file(settings.encoder, embedder)
         policy = load_policy(settings.policy_file)
         scored_by = load_second_stage(settings).name
-        findings["reranker"] = {"scored_by": scored_by, "file": _reranker_file(settings.reranker)}
+        findings["reranker"] = {"scored_by": scored_by, "files": _reranker_files(settings.reranker)}
         scale = policy.scale(scored_by)
         findings["policy"] = {"id": policy.id, "calibration": scale.calibration}
         findings["data"] = await _data(settings, embedder)
     except LoadstarError as error:
         problems.append(f"{error.detail} [{error.code}]")
-    files = [findings.get("model_file"), findings.get("reranker", {}).get("file")]
+    files = [findings.get("model_file"), findings.get("reranker", {}).get("files")]
     if "altered" in files:
         problems.append("a model file is not the one its card describes; restore it")
     findings["problems"] = problems
@@ -118,20 +118,31 @@ def _gpu() -> str:
 
 
 def _model_file(encoder: str, embedder: Embedder) -> str:
-    return _whole(encoder, embedder.space.revision)
-
-
-def _reranker_file(reranker: str) -> str:
-    card = (Path(reranker) if Path(reranker).is_dir() else MODELS / reranker) / CARD_FILE
-    return _whole(reranker, json.loads(card.read_text())["revision"] if card.is_file() else "")
-
-
-def _whole(model: str, revision: str) -> str:
-    weights = (Path(model) if Path(model).is_dir() else MODELS / model) / ONNX_FILE
-    if not weights.is_file():
+    folder = _folder(encoder)
+    if not (folder / ONNX_FILE).is_file():
         return "none: it is not an exported model"
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    return "intact" if digest == revision else "altered"
+    return _whole(folder, {ONNX_FILE: embedder.space.revision})
+
+
+def _reranker_files(reranker: str) -> str:
+    folder = _folder(reranker)
+    if not (folder / CARD_FILE).is_file():
+        return "none: it is not an exported model"
+    card = Card.read(folder)
+    return _whole(folder, {ONNX_FILE: card.revision, HEAD_FILE: card.head})
+
+
+def _folder(model: str) -> Path:
+    return Path(model) if Path(model).is_dir() else MODELS / model
+
+
+def _whole(folder: Path, digests: Mapping[str, str]) -> str:
+    intact = all(
+        (folder / name).is_file()
+        and hashlib.sha256((folder / name).read_bytes()).hexdigest() == expected
+        for name, expected in digests.items()
+    )
+    return "intact" if intact else "altered"
 
 
 async def _data(settings: AppSettings, embedder: Embedder) -> dict[str, Any]:

@@ -103,40 +103,25 @@ def reranker(
     start: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the encoder to start from, as `train encoder` keeps it.",
+            help="Folder of the encoder whose words are read, as `train encoder` keeps it.",
             show_default="training/encoder/model in the data folder",
         ),
     ] = None,
     run: Run = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps in all.")] = 200,
-    skills: Annotated[int, typer.Option(min=2, help="Skills of a batch.")] = 64,
-    layers: Annotated[int, typer.Option(min=1, help="Layers that are kept.")] = 6,
-    learning_rate: Annotated[float, typer.Option(help="Its peak.")] = 1e-4,
-    listwise: Annotated[
-        bool, typer.Option(help="Each question's skills against one another, or pair by pair.")
-    ] = True,
+    epochs: Annotated[int, typer.Option(min=1, help="Times that each list is seen.")] = 12,
+    hidden: Annotated[int, typer.Option(min=1, help="Hidden units of each head.")] = 32,
     seed: Seed = 1,
-    every: Every = 100,
-    device: Device = "cpu",
     name: Annotated[str, typer.Option(help="What `scored_by` says.")] = "loadstar-reranker",
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Train the reranker to tell a task's skill from its neighbours, and export it.
+    """Train the reranker's head over the encoder's words on judged lists, and export both.
 
-    Killed, it goes on from its last checkpoint. The curve holds figures over calibration rows.
+    Killed, it goes on with the lists it had not read. The figures are over calibration rows.
     """
     with _needing_extras():
         from evaluation.training_reranker import train_reranker
         from reranker.learn.train_reranker import Recipe
-    recipe = Recipe(
-        steps=steps,
-        skills=skills,
-        layers=layers,
-        learning_rate=learning_rate,
-        listwise=listwise,
-        seed=seed,
-    )
     folder = _folder(run, data_dir, "reranker")
     begin = start or _folder(None, data_dir, "encoder") / "model"
     if not begin.is_dir():
@@ -147,14 +132,12 @@ def reranker(
     with Bars() as bars:
         curve = train_reranker(
             corpus,
-            recipe,
+            Recipe(epochs=epochs, hidden=hidden, seed=seed),
             folder,
             output,
             start=begin,
-            device=device,
             name=name,
-            every=every,
-            on_step=partial(bars.show, "steps"),
+            on_list=partial(bars.show, "lists"),
         )
     _report(curve, folder, output, f"LOADSTAR_RERANKER={output} loadstar serve", as_json)
 
@@ -181,7 +164,7 @@ def _corpus(data: Path) -> Corpus:
 
     stderr.print(f"reading {data}")
     corpus = read_corpus(read_verified(data, "quick", committed()))
-    stderr.print(f"{len(corpus.train):,} skills to train on; mining their neighbours")
+    stderr.print(f"{len(corpus.train):,} skills to train on")
     return corpus
 
 

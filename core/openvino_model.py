@@ -15,9 +15,9 @@ ONNX_FILE = "model.onnx"
 TOKENIZER_FILE = "tokenizer.json"
 
 
-def require_files(folder: Path, card: str, *, kind: str, setting: str) -> None:
-    """Raise ModelMissingError naming the first of card, weights and tokenizer that is missing."""
-    for name in (card, ONNX_FILE, TOKENIZER_FILE):
+def require_files(folder: Path, *described: str, kind: str, setting: str) -> None:
+    """Raise ModelMissingError naming the first that is missing of these, weights and tokenizer."""
+    for name in (*described, ONNX_FILE, TOKENIZER_FILE):
         if not (folder / name).is_file():
             raise ModelMissingError(
                 f"The {kind} {folder.name!r} lacks {folder / name}. Restore the file, or name "

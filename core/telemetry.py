@@ -13,7 +13,7 @@ STAGE_SECONDS = Histogram(
 RERANK_DEGRADED = Counter(
     "loadstar_rerank_degraded_total", "Routes whose reranker was late or failed", ["why"]
 )
-RERANK_PAIRS = Counter("loadstar_rerank_pairs_total", "Pairs of task and skill that were scored")
+RERANK_PAIRS = Counter("loadstar_rerank_pairs_total", "Pairs of task and skill that were read")
 RERANK_TOKENS = Counter("loadstar_rerank_tokens_total", "Tokens that were read for these pairs")
 IN_FLIGHT = Gauge("loadstar_routes_in_flight", "Routes under way")
 UNRECORDED = Counter("loadstar_routes_unrecorded_total", "Routes that missed the ledger's deadline")

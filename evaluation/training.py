@@ -185,7 +185,6 @@ def material(skills: Sequence[TrainingSkill], embedder: Embedder, seed: int) -> 
     asked = [row for row, skill in enumerate(usable) if PEOPLE & skill.queries.keys()]
     return Material(
         skills=usable,
-        asked=np.array(asked, dtype=np.int64),
         heads=np.array([*range(len(usable)), *asked * (PEOPLE_REPEATS - 1)], dtype=np.int64),
         kinship=kinship,
         near=neighbours(usable, vectors, kinship, seed),

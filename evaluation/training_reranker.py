@@ -1,10 +1,13 @@
-"""The reranker's training run over the skills to train on, with a curve over calibration rows."""
+"""The reranker's training run: what the readers' lists show, a head over it, held-out figures."""
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -12,28 +15,42 @@ import torch
 
 from core.background import BACKGROUND_QUERIES
 from core.embedding import DEFAULT_ENCODER, Embedder, load_embedder
+from core.openvino_model import ONNX_FILE, TOKENIZER_FILE
 from core.retrieval.arms import TantivyArm, dense
 from core.retrieval.delta import Delta
 from core.retrieval.fuse import fuse
 from core.retrieval.generation import Generation
 from core.retrieval.view import View
-from core.types import ArmHit, Filters, IndexedPassage, Vectors
-from evaluation.training import Corpus, HeldOut, material
+from core.types import ArmHit, Candidate, Filters, IndexedPassage, Vectors
+from evaluation.training import Corpus, HeldOut
 from evaluation.types import catalogue_of
-from evaluation.untuned_system import UNTUNED
+from reranker.interaction import FIGURES, Standing
+from reranker.late_interaction import LateInteractionReranker, WordReader
 from reranker.learn.batches import index_row
-from reranker.learn.examples import TrainingSkill
-from reranker.learn.export_reranker import export
-from reranker.learn.run import OnStep
-from reranker.learn.train_reranker import LateInteraction, Recipe, RerankerTraining, Score
+from reranker.learn.examples import TrainingSkill, without_boilerplate
+from reranker.learn.export_reranker import digest, export, export_words, word_vectors
+from reranker.learn.judged import JudgedList, judged_lists
+from reranker.learn.run import TrainingError
+from reranker.learn.train_reranker import FiguredList, Recipe, figured, rarity, train
+from reranker.pairs import PAIR_FORMAT, TextTokenizer, Windows
 from reranker.policy import load_policy
 
-CURVE_DEPTH, CURVE_SHARE = 8, 2
-"""Candidates that the curve scores of a held-out question, and every which question: it takes
-time from the training."""
+CANDIDATES = 100
+"""That each arm is asked for, as a route asks (`LOADSTAR_CANDIDATES`): what an arm did not return
+depends on it."""
 
-CURVE_WEIGHT = 0.01
-"""Of the logit beside the fused score on the curve; what is served is fitted afterwards."""
+HELD_OUT_DEPTH = 8
+"""Candidates of a held-out question that are scored."""
+
+HELD_OUT_WEIGHT = 0.03
+"""Of the logit beside the fused score there; what is served is fitted afterwards."""
+
+CENTRED_ON = 40  # lists or more whose texts say where the mean token is
+
+FIGURES_FILE = "figures.jsonl"
+
+OnList = Callable[[int, int], None]
+"""Told the list, and how many there are."""
 
 
 class FirstStage:
@@ -65,60 +82,24 @@ class FirstStage:
         self._weights = weights
         self._lexical = TantivyArm()
 
-    def fused(self, text: str, catalogue: str | None, k: int) -> list[tuple[int, float]]:
-        """Rows of the best k skills of a catalogue, or of all, with their fused scores."""
+    def fused(self, text: str, catalogue: str | None, k: int = 2 * CANDIDATES) -> list[Candidate]:
+        """The best k skills of a catalogue, or of all."""
         hits = {
-            "dense": self._by_meaning(text, catalogue, k),
-            "lexical": self._by_words(text, catalogue, k),
+            "dense": self._by_meaning(text, catalogue),
+            "lexical": self._by_words(text, catalogue),
         }
-        return [(found.row, found.score) for found in fuse(hits, self._weights, k)]
+        return fuse(hits, self._weights, k)
 
-    def _by_meaning(self, text: str, catalogue: str | None, k: int) -> list[ArmHit]:
+    def _by_meaning(self, text: str, catalogue: str | None) -> list[ArmHit]:
         vector = self._embedder.embed([text])[0]
-        return dense(self._view, vector, _within(catalogue), 2 * k, threads=1)
+        return dense(self._view, vector, _within(catalogue), CANDIDATES, threads=1)
 
-    def _by_words(self, text: str, catalogue: str | None, k: int) -> list[ArmHit]:
-        return self._lexical.search(self._view, text, _within(catalogue), 2 * k).hits
+    def _by_words(self, text: str, catalogue: str | None) -> list[ArmHit]:
+        return self._lexical.search(self._view, text, _within(catalogue), CANDIDATES).hits
 
 
 def _within(catalogue: str | None) -> Filters:
     return Filters(catalogues=(catalogue,) if catalogue else ())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeldOutCandidates:
-    """Calibration queries, each with the first stage's best for it and how those were fused."""
-
-    held_out: HeldOut
-    candidates: Mapping[str, Sequence[tuple[int, float]]]  # by qid: rows and fused scores
-
-    def measure(self, score: Score) -> dict[str, float]:
-        """Hit@1 of each set, within its catalogue or, without one, over the curve's skills."""
-        found: dict[str, list[bool]] = defaultdict(list)
-        for query, right in zip(self.held_out.queries, self.held_out.right, strict=True):
-            if listed := self.candidates.get(query.qid):
-                found[query.source].append(self._first(query.text, listed, score) in right)
-        return {name: float(np.mean(values)) for name, values in sorted(found.items())}
-
-    def _first(self, text: str, listed: Sequence[tuple[int, float]], score: Score) -> int:
-        logits = score(text, [self.held_out.skills[row].document for row, _ in listed])
-        mixed = [
-            (1 - CURVE_WEIGHT) * fused + CURVE_WEIGHT * logit
-            for (_, fused), logit in zip(listed, logits, strict=True)
-        ]
-        return listed[int(np.argmax(mixed))][0]
-
-
-def held_out_candidates(held_out: HeldOut, embedder: Embedder) -> HeldOutCandidates:
-    """The first stage over the curve's skills, asked its share of the queries.
-
-    A query is asked within its catalogue, or over all of them where it has none.
-    """
-    stage = first_stage(held_out.skills, embedder)
-    found = {}
-    for query in held_out.queries[::CURVE_SHARE]:
-        found[query.qid] = stage.fused(query.text, query.catalogue, CURVE_DEPTH)
-    return HeldOutCandidates(held_out=held_out, candidates=found)
 
 
 def first_stage(skills: Sequence[TrainingSkill], embedder: Embedder) -> FirstStage:
@@ -129,6 +110,113 @@ def first_stage(skills: Sequence[TrainingSkill], embedder: Embedder) -> FirstSta
     return FirstStage(skills, embedder, vectors, load_policy().arm_weights)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOutCandidates:
+    """Calibration queries, each with the first stage's best for it."""
+
+    held_out: HeldOut
+    candidates: Mapping[str, Sequence[Candidate]]  # by qid
+
+    def measure(self, scores: Scores) -> dict[str, float]:
+        """Hit@1 of each set, within its catalogue or, without one, over the curve's skills."""
+        found: dict[str, list[bool]] = defaultdict(list)
+        for query, right in zip(self.held_out.queries, self.held_out.right, strict=True):
+            if listed := self.candidates.get(query.qid):
+                best = int(np.argmax(scores(query.text, listed)))
+                found[query.source].append(listed[best].row in right)
+        return {name: float(np.mean(values)) for name, values in sorted(found.items())}
+
+
+Scores = Callable[[str, Sequence[Candidate]], Sequence[float]]
+
+
+def held_out_candidates(held_out: HeldOut, embedder: Embedder) -> HeldOutCandidates:
+    """The first stage over the curve's skills, asked every query.
+
+    A query is asked within its catalogue, or over all of them where it has none.
+    """
+    stage = first_stage(held_out.skills, embedder)
+    found = {
+        query.qid: stage.fused(query.text, query.catalogue, HELD_OUT_DEPTH)
+        for query in held_out.queries
+    }
+    return HeldOutCandidates(held_out=held_out, candidates=found)
+
+
+def by_first_stage(text: str, candidates: Sequence[Candidate]) -> list[float]:
+    """As they were fused."""
+    return [candidate.score for candidate in candidates]
+
+
+def reranked(
+    reranker: LateInteractionReranker,
+    skills: Sequence[TrainingSkill],
+    text: str,
+    candidates: Sequence[Candidate],
+) -> list[float]:
+    """The mix of the fused score and the reranker's."""
+    documents = [skills[candidate.row].document for candidate in candidates]
+    logits = reranker.score(text, documents, [Standing.of(each) for each in candidates])
+    return [
+        (1 - HELD_OUT_WEIGHT) * candidate.score + HELD_OUT_WEIGHT * logit
+        for candidate, logit in zip(candidates, logits, strict=True)
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListReader:
+    """What there is to weigh of a judged list, in the readers' order."""
+
+    skills: Sequence[TrainingSkill]
+    stage: FirstStage
+    words: WordReader
+
+    def read(self, judged: JudgedList) -> tuple[list[list[float]], list[Standing]]:
+        """The figures of its pairs, and what the first stage says of its skills."""
+        documents = [self.skills[row].document for row in judged.rows]
+        pairs = self.words.figures(judged.text, documents)
+        found = {
+            each.row: Standing.of(each) for each in self.stage.fused(judged.text, judged.catalogue)
+        }
+        unknown = Standing(fused=0.0, dense=None, lexical=None)
+        return pairs, [found.get(row, unknown) for row in judged.rows]
+
+
+def figured_lists(
+    lists: Sequence[JudgedList], reader: ListReader, file: Path, read_by: str, on_list: OnList
+) -> list[FiguredList]:
+    """Read every list, going on where `file` left off; `read_by` names the models that read.
+
+    Raises TrainingError where the file holds other lists, or what was read in another way.
+    """
+    told = json.dumps([read_by, PAIR_FORMAT, FIGURES, [asdict(each) for each in lists]])
+    identity = sha256(told.encode()).hexdigest()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    held = file.read_text() if file.is_file() else ""
+    whole = held[: held.rfind("\n") + 1]  # a kill may have torn the last line
+    first, *lines = whole.splitlines() or [identity]
+    if first != identity:
+        raise TrainingError(
+            f"{file} holds other lists, or what was read in another way. Name another folder, or "
+            "remove it."
+        )
+    unfinished = file.with_suffix(".new")
+    unfinished.write_text(whole or identity + "\n")
+    unfinished.replace(file)
+    with file.open("a") as kept:
+        for number, judged in enumerate(lists[len(lines) :], start=len(lines) + 1):
+            pairs, standings = reader.read(judged)
+            lines.append(json.dumps([pairs, [asdict(each) for each in standings]]))
+            kept.write(lines[-1] + "\n")
+            on_list(number, len(lists))
+    found = []
+    for judged, line in zip(lists, lines, strict=True):
+        pairs, standings = json.loads(line)
+        first_stage_says = [Standing(**each) for each in standings]
+        found += figured(judged.rows, pairs, first_stage_says, judged.right)
+    return found
+
+
 def train_reranker(
     corpus: Corpus,
     recipe: Recipe,
@@ -136,23 +224,56 @@ def train_reranker(
     output: Path,
     *,
     start: Path,
-    device: str,
     name: str,
-    every: int,
-    on_step: OnStep,
+    on_list: OnList,
 ) -> list[dict[str, float]]:
-    """Train to the recipe's end, going on where `run` left off; export to `output`.
+    """Read the judged lists, train the head over them, and write the reranker to `output`.
 
-    `start` is the folder of the transformer to start from. Returns the held-out curve. Raises
-    TrainingError where `run` holds another run.
+    `start` is the encoder's folder, whose words are read. Killed, it goes on where `run` left off.
+    Returns the held-out figures before and after. Raises TrainingError where `run` holds another
+    run, or no list is over these skills.
     """
     threads = torch.get_num_threads()
-    taught = material(corpus.train, load_embedder(UNTUNED), recipe.seed)
-    curve = held_out_candidates(corpus.held_out, load_embedder(DEFAULT_ENCODER))
+    skills = without_boilerplate(corpus.train)
+    lists = judged_lists(skills)
+    if not lists:
+        raise TrainingError("No judged list is over these skills.")
+    windows = Windows()
+    tokenizer = TextTokenizer(start / TOKENIZER_FILE, windows)
+    model = run / "words"
+    export_words(
+        word_vectors(start, _sample(lists, skills, tokenizer)), start / TOKENIZER_FILE, model
+    )
+    embedder = load_embedder(DEFAULT_ENCODER, threads=2, streams=2)
+    words = rarity([tokenizer.line(skill.document) for skill in skills], tokenizer.size)
+    reader = ListReader(
+        skills=skills,
+        stage=first_stage(skills, embedder),
+        words=WordReader(model, windows, words),
+    )
+    read_by = f"{digest(model / ONNX_FILE)} {embedder.space.id}"
+    read = figured_lists(lists, reader, run / FIGURES_FILE, read_by, on_list)
     # FAISS and torch share one OpenMP: the single thread of a scan would stay torch's too.
     torch.set_num_threads(threads)
-    model = LateInteraction(start, device, recipe)
-    training = RerankerTraining(model, taught, recipe, run, curve.measure)
-    training.run(on_step, every=every)
-    export(model, output, name=name)
-    return training.curve()
+    export(model, train(read, words, recipe), output, name=name, windows=windows)
+    held_out = held_out_candidates(corpus.held_out, embedder)
+    scores = partial(reranked, LateInteractionReranker(output), corpus.held_out.skills)
+    return [
+        {"step": 0, **held_out.measure(by_first_stage)},
+        {"step": recipe.epochs, **held_out.measure(scores)},
+    ]
+
+
+def _sample(
+    lists: Sequence[JudgedList], skills: Sequence[TrainingSkill], tokenizer: TextTokenizer
+) -> list[tuple[int, ...]]:
+    """Tasks and what is read of their best skills."""
+    drawn = lists[:: max(1, len(lists) // CENTRED_ON)]
+    return [
+        ids
+        for each in drawn
+        for ids in (
+            tokenizer.task(each.text),
+            *(tokenizer.document(each.text, skills[row].document).ids for row in each.rows[:3]),
+        )
+    ]

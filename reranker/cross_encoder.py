@@ -8,6 +8,7 @@ import numpy as np
 
 from core.errors import ModelMissingError
 from reranker.batcher import token_batches
+from reranker.interaction import Standing
 from reranker.pairs import Document, pair_text
 
 CPU_TOKENS, GPU_TOKENS = 512, 32_768  # of a batch once padded
@@ -15,6 +16,8 @@ CPU_TOKENS, GPU_TOKENS = 512, 32_768  # of a batch once padded
 
 class SentenceTransformersCrossEncoder:
     """Any sentence-transformers cross-encoder, on GPU where torch finds one; extra `models`."""
+
+    listwise = False
 
     def __init__(self, name: str) -> None:
         try:
@@ -38,7 +41,9 @@ class SentenceTransformersCrossEncoder:
         """The tokens of each pair."""
         return self._lengths(self._texts(task, documents))
 
-    def score(self, task: str, documents: Sequence[Document]) -> list[float]:
+    def score(
+        self, task: str, documents: Sequence[Document], standings: Sequence[Standing] = ()
+    ) -> list[float]:
         """The logit of each document, unbounded."""
         texts = self._texts(task, documents)
         lengths = self._lengths(texts)

@@ -1,8 +1,8 @@
-"""Our own second stage: each of the task's words looks for its nearest word of the skill.
+"""Our own second stage: a task's words meet a skill's, and a small head weighs what they find.
 
-Late interaction (ColBERT, Khattab and Zaharia 2020): a task and a skill are read apart, each once,
-and meet in a product of their words' vectors. So a task is read once for all its candidates, and
-what was read of a skill serves every later task that is shown the same passage.
+A task and a skill are read apart, each once, by the encoder's own layers. So a task is read once
+for all its candidates, and what was read of a skill serves every later task that is shown the same
+passage. The head sees the whole list, and what the first stage found (`reranker.interaction`).
 """
 
 from __future__ import annotations
@@ -14,18 +14,29 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from cachetools import LRUCache
-from numpy.typing import NDArray
 
 from core.errors import ModelMissingError
 from core.openvino_model import TOKENIZER_FILE, compiled, padded, require_files
 from core.telemetry import RERANK_PAIRS, RERANK_TOKENS
 from reranker.batcher import token_batches
-from reranker.pairs import PAIR_FORMAT, Document, TextTokenizer, Windows, pair_text
+from reranker.interaction import (
+    COLUMNS,
+    Floats,
+    SkillWords,
+    Standing,
+    Words,
+    figures,
+    listed,
+    standardised,
+)
+from reranker.pairs import PAIR_FORMAT, Document, DocumentTokens, TextTokenizer, Windows
 
 CARD_FILE = "reranker.json"
+HEAD_FILE = "head.npz"
 
 # Padded tokens of a batch. On 2 busy cores, two single-thread streams with batches of 4 texts were
 # 1.4 times as fast as one batch of 16 on both (docs/decisions/0013).
@@ -34,8 +45,48 @@ BATCH_TOKENS = 512
 KEPT_BYTES = 128 * 2**20
 """Of words' vectors that are kept: some 1,300 skills of 128 tokens."""
 
-Words = NDArray[np.float16]
-"""Shape (words, width): a word's direction is what it means, its length what it weighs."""
+KEPT_PAIRS = 1_024
+"""Whose figures are kept: while a list grows chunk by chunk, each pair is worked out once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """One hidden layer over the columns of a list (`reranker.interaction.listed`)."""
+
+    rarity: Floats  # by token id: the logarithm of its inverse document frequency
+    mean: Floats  # of each column, shape (columns,)
+    spread: Floats
+    inner: Floats  # shape (columns, hidden)
+    inner_bias: Floats
+    outer: Floats  # shape (hidden,)
+    outer_bias: Floats  # shape ()
+
+    def logits(self, columns: Floats) -> Floats:
+        """Shape (skills,) of (skills, columns); above 0 a skill is rather right than not."""
+        hidden = standardised(columns, self.mean, self.spread) @ self.inner + self.inner_bias
+        found: Floats = np.maximum(hidden, 0.0) @ self.outer + self.outer_bias
+        return found
+
+    def write(self, folder: Path) -> None:
+        """To the folder's HEAD_FILE."""
+        np.savez(folder / HEAD_FILE, **asdict(self))
+
+    @classmethod
+    def read(cls, folder: Path) -> Head:
+        """Raises ModelMissingError where the file is torn, or weighs other columns."""
+        try:
+            with np.load(folder / HEAD_FILE, allow_pickle=False) as held:
+                head = cls(**held)
+        except (ValueError, TypeError, OSError, EOFError, BadZipFile) as error:
+            raise ModelMissingError(
+                f"{folder / HEAD_FILE} cannot be loaded and may be torn: {error}. Restore the file."
+            ) from error
+        if len(head.mean) != COLUMNS:
+            raise ModelMissingError(
+                f"{folder / HEAD_FILE} weighs {len(head.mean)} columns; this program forms "
+                f"{COLUMNS}. Train it again, or name another."
+            )
+        return head
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +94,9 @@ class Card:
     """What `reranker.json` says of an exported model."""
 
     model: str  # what `scored_by` says
-    revision: str  # sha256 of its weights
-    layers: int
+    revision: str  # sha256 of model.onnx
+    head: str  # and of head.npz
     windows: Windows
-    scale: float  # logit = scale x (similarity - offset)
-    offset: float
 
     def write(self, folder: Path) -> None:
         """To the folder's CARD_FILE."""
@@ -73,50 +122,46 @@ class Card:
         return card
 
 
-class LateInteractionReranker:
-    """An exported reranker (`model.onnx`, `tokenizer.json`, `reranker.json`) on OpenVINO."""
+class WordReader:
+    """The words of tasks and documents by an exported model on OpenVINO, read once while kept."""
 
-    def __init__(self, folder: Path, *, threads: int = 2) -> None:
+    def __init__(self, folder: Path, windows: Windows, rarity: Floats, *, threads: int = 2) -> None:
+        """`rarity` is by token id."""
         from openvino import AsyncInferQueue
 
-        require_files(folder, CARD_FILE, kind="reranker", setting="LOADSTAR_RERANKER")
-        self._card = Card.read(folder)
-        self.name = self._card.model
-        self._tokenizer = TextTokenizer(folder / TOKENIZER_FILE, self._card.windows)
-        # Asked twice of every pair, what it costs and what it scores; some 10 MB.
-        self._read = lru_cache(maxsize=2_048)(self._tokens)
-        self._asked = lru_cache(maxsize=64)(self._tokenizer.task)  # of every chunk
+        self.tokenizer = TextTokenizer(folder / TOKENIZER_FILE, windows)
+        self._rarity = rarity
+        # Asked of every document, what it costs and then chunk by chunk; some 10 MB.
+        self.document = lru_cache(maxsize=2_048)(self.tokenizer.document)
+        self._task = lru_cache(maxsize=64)(self.tokenizer.task)  # of every chunk
         self._streams = threads
         self._queue = AsyncInferQueue(compiled(folder, threads=threads, streams=threads), threads)
-        self._kept: LRUCache[tuple[int, ...], Words] = LRUCache(KEPT_BYTES, lambda w: w.nbytes)
+        self._kept: LRUCache[tuple[int, ...], Words] = LRUCache(KEPT_BYTES, _size)
+        self._found: LRUCache[tuple[str, DocumentTokens], list[float]] = LRUCache(KEPT_PAIRS)
         self._one_at_a_time = threading.Lock()
 
-    def cost(self, task: str, documents: Sequence[Document]) -> list[int]:
-        """The tokens of each document, whether it is still known or not; the task's are free."""
-        return [len(self._read(task, document)) for document in documents]
-
-    def score(self, task: str, documents: Sequence[Document]) -> list[float]:
-        """The logit of each document, unbounded."""
-        if not documents:
-            return []
-        RERANK_PAIRS.inc(len(documents))
-        texts = [self._read(task, document) for document in documents]
+    def figures(self, task: str, documents: Sequence[Document]) -> list[list[float]]:
+        """What the task's words find in each document, and its words in the task."""
+        tokens = [self.document(task, document) for document in documents]
         with self._one_at_a_time:
-            asked, *said = self._words([tuple(self._asked(task)), *texts])
-        found = similarities(asked, said)
-        logits: list[float] = (self._card.scale * (found - self._card.offset)).tolist()
-        return logits
+            known = {
+                each: self._found[task, each] for each in tokens if (task, each) in self._found
+            }
+            new = [each for each in dict.fromkeys(tokens) if each not in known]
+            RERANK_PAIRS.inc(len(new))
+            asked, *said = self._read([self._task(task), *(each.ids for each in new)])
+            for each, words in zip(new, said, strict=True):
+                skill = SkillWords(words=words, name=each.name, line=each.line)
+                known[each] = self._found[task, each] = figures(asked, skill, self._rarity)
+        return [known[each] for each in tokens]
 
-    def _tokens(self, task: str, document: Document) -> tuple[int, ...]:
-        return tuple(self._tokenizer.document(*pair_text(task, document)))
-
-    def _words(self, texts: Sequence[tuple[int, ...]]) -> list[Words]:
+    def _read(self, texts: Sequence[tuple[int, ...]]) -> list[Words]:
         """The words of each text, kept ones or read anew."""
         known = {ids: self._kept[ids] for ids in set(texts) if ids in self._kept}
         new = [ids for ids in dict.fromkeys(texts) if ids not in known]
         for ids, words in zip(new, self._encoded(new), strict=True):
             known[ids] = words
-            if words.nbytes <= KEPT_BYTES:
+            if _size(words) <= KEPT_BYTES:
                 self._kept[ids] = words
         return [known[ids] for ids in texts]
 
@@ -128,8 +173,11 @@ class LateInteractionReranker:
         def keep(request: Any, batch: list[int]) -> None:
             vectors = request.get_output_tensor(0).data
             for row, number in enumerate(batch):
-                places = self._tokenizer.words(texts[number])
-                found[number] = vectors[row][places].astype(np.float16)
+                places = self.tokenizer.words(texts[number])
+                found[number] = Words(
+                    vectors=vectors[row][places].astype(np.float16),
+                    ids=np.array(texts[number], dtype=np.int32)[places],
+                )
 
         self._queue.set_callback(keep)
         budget = min(BATCH_TOKENS, -(-sum(lengths) // self._streams))
@@ -141,24 +189,33 @@ class LateInteractionReranker:
         return [found[number] for number in range(len(texts))]
 
 
-def similarities(task: Words, documents: Sequence[Words]) -> NDArray[np.float32]:
-    """Shape (documents,): the mean over the task's words, as they weigh, of the nearest's cosine.
-
-    Without words on one side it is 0.
-    """
-    found = np.zeros(len(documents), dtype=np.float32)
-    held = [number for number, words in enumerate(documents) if len(words)]
-    if not held or not len(task):
-        return found
-    asked, weights = _directions(task)
-    said, _ = _directions(np.concatenate([documents[number] for number in held]))
-    starts = np.cumsum([0, *(len(documents[number]) for number in held[:-1])])
-    nearest = np.maximum.reduceat(asked @ said.T, starts, axis=1)
-    found[held] = weights @ nearest / weights.sum()
-    return found
+def _size(words: Words) -> int:
+    return words.vectors.nbytes + words.ids.nbytes
 
 
-def _directions(words: Words) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    vectors = words.astype(np.float32)
-    lengths = np.maximum(np.linalg.norm(vectors, axis=1), 1e-6)
-    return vectors / lengths[:, None], lengths
+class LateInteractionReranker:
+    """An exported reranker: `model.onnx`, `tokenizer.json`, `head.npz` and `reranker.json`."""
+
+    listwise = True
+
+    def __init__(self, folder: Path, *, threads: int = 2) -> None:
+        files = (CARD_FILE, HEAD_FILE)
+        require_files(folder, *files, kind="reranker", setting="LOADSTAR_RERANKER")
+        card = Card.read(folder)
+        self.name = card.model
+        self._head = Head.read(folder)
+        self._reader = WordReader(folder, card.windows, self._head.rarity, threads=threads)
+
+    def cost(self, task: str, documents: Sequence[Document]) -> list[int]:
+        """The tokens of each document, whether it is still known or not; the task's are free."""
+        return [len(self._reader.document(task, document)) for document in documents]
+
+    def score(
+        self, task: str, documents: Sequence[Document], standings: Sequence[Standing]
+    ) -> list[float]:
+        """The logit of each document among these, unbounded."""
+        if not documents:
+            return []
+        pairs = self._reader.figures(task, documents)
+        logits: list[float] = self._head.logits(listed(pairs, standings)).tolist()
+        return logits

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from core.retrieval.lexical import analyse
+from reranker.interaction import Standing
 from reranker.pairs import Document
 
 NAME_WEIGHT, DESCRIPTION_WEIGHT, BODY_WEIGHT = 3.0, 2.0, 1.0
@@ -22,11 +23,18 @@ class Reranker(Protocol):
         """What `scored_by` says."""
         ...
 
+    @property
+    def listwise(self) -> bool:
+        """Whether a document's score depends on those that are scored with it."""
+        ...
+
     def cost(self, task: str, documents: Sequence[Document]) -> list[int]:
         """How many tokens scoring each document takes. Blocks; thread-safe."""
         ...
 
-    def score(self, task: str, documents: Sequence[Document]) -> list[float]:
+    def score(
+        self, task: str, documents: Sequence[Document], standings: Sequence[Standing]
+    ) -> list[float]:
         """One score per document on the reranker's own scale, higher is better.
 
         Blocks; thread-safe. Raises RuntimeError where the model fails.
@@ -43,12 +51,15 @@ class OverlapReranker:
     """
 
     name = "overlap"
+    listwise = True  # by the words' rarity among the candidates
 
     def cost(self, task: str, documents: Sequence[Document]) -> list[int]:
         """No model reads anything."""
         return [0] * len(documents)
 
-    def score(self, task: str, documents: Sequence[Document]) -> list[float]:
+    def score(
+        self, task: str, documents: Sequence[Document], standings: Sequence[Standing] = ()
+    ) -> list[float]:
         """Scores in [0, 1]; a task without words scores 0 everywhere."""
         words = sorted(set(analyse(task)))
         weights = [word_weights(document) for document in documents]

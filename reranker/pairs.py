@@ -19,7 +19,7 @@ from core.errors import ModelMissingError
 from core.retrieval.lexical import analyse
 from core.text import prose, spoken_name
 
-PAIR_FORMAT = "r2"
+PAIR_FORMAT = "r3"
 
 PASSAGE_CHARS = 500  # about 100 tokens of English
 BODY_CHARS = 8_000  # of prose; the analyser takes about 0.1 ms per 1,000 characters
@@ -96,6 +96,18 @@ def _pieces(body: str) -> tuple[tuple[str, frozenset[str]], ...]:
     return tuple((piece, frozenset(analyse(piece))) for piece in pieces)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentTokens:
+    """[CLS] name and description [SEP] passage [SEP], and how many words the first two are."""
+
+    ids: tuple[int, ...]
+    name: int
+    line: int  # the name's and the description's
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
 class TextTokenizer:
     """Tasks and documents to the tokens that our reranker takes, each cut to its window."""
 
@@ -104,20 +116,32 @@ class TextTokenizer:
         self._tokenizer = Tokenizer.from_file(str(file))
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+        self._tokenizer.encode_special_tokens = True  # a "[SEP]" that somebody wrote is a word
         self._windows = windows
         self._start, self._end = (self._marker(name) for name in ("[CLS]", "[SEP]"))
+        self.size: int = self._tokenizer.get_vocab_size()  # how many different tokens there are
 
-    def task(self, text: str) -> list[int]:
+    def task(self, text: str) -> tuple[int, ...]:
         """[CLS] task [SEP]."""
         (asked,) = self._tokens(text)
-        return [self._start, *asked[: self._windows.task], self._end]
+        return (self._start, *asked[: self._windows.task], self._end)
 
-    def document(self, line: str, passage: str) -> list[int]:
-        """[CLS] name and description [SEP] passage [SEP]; the passage takes the tokens left."""
-        said, read = self._tokens(line, passage)
+    def line(self, document: Document) -> list[int]:
+        """The words of its name and description alone."""
+        (said,) = self._tokens(routing_line(document))
+        return said[: self._windows.routing]
+
+    def document(self, task: str, document: Document) -> DocumentTokens:
+        """What is read of a document for a task; the passage takes the tokens left."""
+        line, passage = pair_text(task, document)
+        name, said, read = self._tokens(spoken_name(document.name), line, passage)
         said = said[: self._windows.routing]
         read = read[: self._windows.document - len(said)]
-        return [self._start, *said, self._end, *read, self._end]
+        return DocumentTokens(
+            ids=(self._start, *said, self._end, *read, self._end),
+            name=min(len(name), len(said)),
+            line=len(said),
+        )
 
     def words(self, ids: Sequence[int]) -> list[int]:
         """The places of the tokens that are no markers."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from core.errors import ModelMissingError
 from reranker.batcher import token_batches
+from reranker.interaction import Standing
 from reranker.pairs import Document
 
 # The published prompt of pipizhao/SkillRouter-Reranker-0.6B, over that of Qwen3-Reranker: the score
@@ -40,6 +41,8 @@ def prompt(task: str, document: Document) -> str:
 class SkillRouterReranker:
     """Any causal model that answers yes or no to that prompt; needs the extra `models`."""
 
+    listwise = False
+
     def __init__(self, name: str) -> None:
         try:
             import torch
@@ -68,7 +71,9 @@ class SkillRouterReranker:
         """The tokens of each prompt."""
         return [len(self._input(task, document)) for document in documents]
 
-    def score(self, task: str, documents: Sequence[Document]) -> list[float]:
+    def score(
+        self, task: str, documents: Sequence[Document], standings: Sequence[Standing] = ()
+    ) -> list[float]:
         """logit("yes") - logit("no") of each document, unbounded."""
         inputs = [self._input(task, document) for document in documents]
         scores = np.empty(len(inputs), dtype=np.float32)

@@ -34,6 +34,7 @@ from core.telemetry import IN_FLIGHT, ROUTES, STAGE_SECONDS
 from core.text import query_text
 from core.types import ArmHit, Candidate, Decision, Filters, Scored, SkillVersion, Verdict
 from reranker.decision import Evidence, SkillEvidence, features, probabilities
+from reranker.interaction import Standing
 from reranker.overlap import word_weights
 from reranker.pairs import Document
 from reranker.policy import Policy, Scale
@@ -207,7 +208,7 @@ class Router:
         contenders = [
             Contender(
                 row=candidate.row,
-                fused=candidate.score,
+                standing=Standing.of(candidate),
                 document=_document(versions[candidate.row]),
             )
             for candidate in found.candidates

@@ -14,6 +14,7 @@ from typing import TypeVar
 from app.routing.select import settled
 from core.errors import RerankerFailedError
 from core.telemetry import RERANK_DEGRADED
+from reranker.interaction import Standing
 from reranker.overlap import OverlapReranker, Reranker
 from reranker.pairs import Document
 from reranker.policy import FALLBACK, Policy
@@ -37,7 +38,7 @@ class Contender:
     """A candidate as the second stage takes it."""
 
     row: int
-    fused: float
+    standing: Standing
     document: Document
 
 
@@ -77,8 +78,10 @@ class SecondStage:
         try:
             affordable = await self._affordable(task, contenders, ends)
             for start in range(0, len(affordable), CHUNK):
-                chunk = affordable[start : start + CHUNK]
-                scores = await self._work(self._reranker.score, task, chunk, ends)
+                # A listwise one keeps what it has read, so asking for all again is cheap.
+                first = 0 if self._reranker.listwise else start
+                chunk = affordable[first : start + CHUNK]
+                scores = await self._work(self._scores, task, chunk, ends)
                 found.update(zip((each.row for each in chunk), scores, strict=True))
                 if self._settled(affordable, found):
                     break
@@ -97,9 +100,11 @@ class SecondStage:
         self._worker.shutdown(wait=False, cancel_futures=True)
 
     def _settled(self, contenders: Sequence[Contender], found: Mapping[int, float]) -> bool:
-        scored = [(each.fused, found[each.row]) for each in contenders if each.row in found]
+        scored = [
+            (each.standing.fused, found[each.row]) for each in contenders if each.row in found
+        ]
         rest = contenders[len(found) :]
-        return bool(rest) and settled(scored, rest[0].fused, self._scale)
+        return bool(rest) and settled(scored, rest[0].standing.fused, self._scale)
 
     async def _by_words(self, task: str, contenders: Sequence[Contender]) -> Reranked:
         documents = [each.document for each in contenders]
@@ -111,13 +116,20 @@ class SecondStage:
         self, task: str, contenders: Sequence[Contender], ends: float
     ) -> Sequence[Contender]:
         """The first of them that the tokens suffice for, one chunk at least."""
-        costs = await self._work(self._reranker.cost, task, contenders, ends)
+        costs = await self._work(self._costs, task, contenders, ends)
         within = sum(spent <= self._tokens for spent in accumulate(costs))
         return contenders[: max(CHUNK, within)]
 
+    def _costs(self, task: str, contenders: Sequence[Contender]) -> list[int]:
+        return self._reranker.cost(task, [each.document for each in contenders])
+
+    def _scores(self, task: str, contenders: Sequence[Contender]) -> list[float]:
+        documents = [each.document for each in contenders]
+        return self._reranker.score(task, documents, [each.standing for each in contenders])
+
     async def _work(
         self,
-        work: Callable[[str, Sequence[Document]], list[Number]],
+        work: Callable[[str, Sequence[Contender]], list[Number]],
         task: str,
         contenders: Sequence[Contender],
         ends: float,
@@ -126,8 +138,7 @@ class SecondStage:
         and RerankerFailedError where it failed."""
         if self._hangs():
             raise TimeoutError
-        documents = [each.document for each in contenders]
-        working = self._worker.submit(self._timed, work, task, documents)
+        working = self._worker.submit(self._timed, work, task, contenders)
         try:
             async with asyncio.timeout(ends - time.monotonic()):
                 return await asyncio.wrap_future(working)
@@ -136,13 +147,13 @@ class SecondStage:
 
     def _timed(
         self,
-        work: Callable[[str, Sequence[Document]], list[Number]],
+        work: Callable[[str, Sequence[Contender]], list[Number]],
         task: str,
-        documents: Sequence[Document],
+        contenders: Sequence[Contender],
     ) -> list[Number]:
         self._running_since = time.monotonic()
         try:
-            return work(task, documents)
+            return work(task, contenders)
         except RuntimeError as error:  # what OpenVINO and torch raise
             raise RerankerFailedError(str(error)) from error
         finally:

@@ -1,8 +1,8 @@
 """What the reranker's tokens buy: its weight, its depth, what it reads, and when it may stop.
 
 Calibration rows only, over the quick pool and within catalogues: the first stage's best candidates,
-each scored once for every way to read it. Prints what to choose a policy's weight, depth and
-early exit by.
+scored for every way to read them and, by a listwise reranker, at every depth. Prints what to choose a
+policy's weight, depth and early exit by.
 
     python -m benchmarks.tuning.spending --data ../shared/data --data-dir .loadstar --reranker NAME
 """
@@ -32,6 +32,7 @@ from evaluation.split import committed
 from evaluation.systems import Bench, open_bench
 from evaluation.types import POOL, Place, Query, Ranking, Run, Split
 from evaluation.written import REQUESTS, TASKS, WRITTEN
+from reranker.interaction import Standing
 from reranker.load import load_reranker
 from reranker.overlap import Reranker
 from reranker.pairs import Document, document_of, matched_passage
@@ -62,17 +63,17 @@ class Asked:
     query: Query
     scope: str
     places: Sequence[Place]
-    fused: Sequence[float]
+    standings: Sequence[Standing]
     documents: Sequence[Document]
     costs: Sequence[int]  # tokens of each pair
 
 
-Logits = Sequence[Sequence[float]]
-"""Of each asked query's candidates, in their order."""
+Scores = Mapping[int, Sequence[float]]
+"""Of a query's first candidates, by how many of them were scored together."""
 
 
 def main() -> None:
-    """Parse the command line, score everything once, and print the tables."""
+    """Parse the command line, score everything, and print the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -114,7 +115,7 @@ async def _asked(bench: Bench, query: Query, scope: str, reranker: Reranker) -> 
         query=query,
         scope=scope,
         places=[bench.places[each.row] for each in candidates],
-        fused=[each.score for each in candidates],
+        standings=[Standing.of(each) for each in candidates],
         documents=documents,
         costs=reranker.cost(query.text, documents),
     )
@@ -122,7 +123,7 @@ async def _asked(bench: Bench, query: Query, scope: str, reranker: Reranker) -> 
 
 def tables(asked: Sequence[Asked], twins: Twins, reranker: Reranker, scale: Scale) -> Iterator[str]:
     """One table for each question, as Markdown."""
-    logits = [reranker.score(each.query.text, each.documents) for each in asked]
+    logits = [scores(reranker, each, each.documents) for each in asked]
     yield from _head("weight of the logit")
     for weight in WEIGHTS:
         of_weight = scale.model_copy(update={"rerank_weight": weight, "enough": None})
@@ -134,7 +135,7 @@ def tables(asked: Sequence[Asked], twins: Twins, reranker: Reranker, scale: Scal
     yield from _head(f"what is read, depth {SERVED}")
     for name, change in INPUTS.items():
         read_so = [
-            reranker.score(each.query.text, [change(d) for d in each.documents[:SERVED]])
+            scores(reranker, each, [change(document) for document in each.documents[:SERVED]])
             for each in asked
         ]
         yield _line(name, asked, twins, read_so, everything, SERVED)
@@ -142,6 +143,19 @@ def tables(asked: Sequence[Asked], twins: Twins, reranker: Reranker, scale: Scal
     for lead in LEADS:
         stopping = scale.model_copy(update={"enough": lead})
         yield _line(str(lead), asked, twins, logits, stopping, SERVED)
+
+
+def scores(reranker: Reranker, each: Asked, documents: Sequence[Document]) -> Scores:
+    """The scores of the first candidates, a chunk more each time."""
+    counts = [*range(CHUNK, len(documents), CHUNK), len(documents)]
+
+    def of_first(count: int) -> list[float]:
+        return reranker.score(each.query.text, documents[:count], each.standings[:count])
+
+    if reranker.listwise:
+        return {count: of_first(count) for count in counts}
+    every = of_first(len(documents))
+    return {count: every[:count] for count in counts}
 
 
 def _head(what: str) -> Iterator[str]:
@@ -157,7 +171,7 @@ def _line(
     label: str,
     asked: Sequence[Asked],
     twins: Twins,
-    logits: Logits,
+    logits: Sequence[Scores],
     scale: Scale,
     depth: int,
 ) -> str:
@@ -187,21 +201,20 @@ def _line(
     return f"| {label} | {' | '.join(cells)} |"
 
 
-def _ranked(
-    each: Asked, logits: Sequence[float], scale: Scale, depth: int
-) -> tuple[list[Place], int]:
+def _ranked(each: Asked, logits: Scores, scale: Scale, depth: int) -> tuple[list[Place], int]:
     """The places as the router orders them, and how many were scored."""
-    scored = list(zip(each.fused, logits, strict=True))[:depth]
+    counts = [count for count in logits if count <= depth]
+    fused = [standing.fused for standing in each.standings]
     count = next(
         (
             end
-            for end in range(CHUNK, len(scored), CHUNK)
-            if settled(scored[:end], each.fused[end], scale)
+            for end in counts[:-1]
+            if settled(list(zip(fused, logits[end], strict=False)), fused[end], scale)
         ),
-        len(scored),
+        counts[-1],
     )
-    weight = scale.rerank_weight
-    first = sorted(range(count), key=lambda n: -mixed(*scored[n], weight))
+    found = [mixed(*pair, scale.rerank_weight) for pair in zip(fused, logits[count], strict=False)]
+    first = sorted(range(count), key=lambda n: -found[n])
     return [each.places[n] for n in (*first, *range(count, len(each.places)))], count
 
 

@@ -167,23 +167,14 @@ class Material:
     """What is trained on, prepared once for every run over it."""
 
     skills: Sequence[TrainingSkill]
-    asked: Rows  # rows of `skills` that people ask for
-    heads: Rows  # rows that open the encoder's knots of an epoch, those asked for several times
+    heads: Rows  # rows that open the knots of an epoch, those that people ask for several times
     kinship: Kinship
     near: Neighbours
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drawn:
-    """The different skills of a batch, and by place the place of the skill that opened its knot."""
-
-    rows: Rows
-    opener: Rows
-
-
 def batches(
     heads: Rows, size: int, near: Neighbours | None, seed: int, start: int = 0
-) -> Iterator[Drawn]:
+) -> Iterator[Rows]:
     """Endless batches of at most `size` different skills from batch `start` on; by the seed.
 
     Each epoch opens a knot with every one of `heads`, in its own order; without `near`, batches
@@ -197,15 +188,11 @@ def batches(
         order = np.random.default_rng([seed, epoch]).permutation(heads)
         generator = np.random.default_rng([seed, epoch, place])
         opening = order[place * knots : (place + 1) * knots]
-        chosen = {head: place for place, head in enumerate(dict.fromkeys(opening.tolist()))}
+        chosen = dict.fromkeys(opening.tolist())
         if near:
-            for head in opening.tolist():
-                for row in _beside(head, near, generator):
-                    chosen.setdefault(row, chosen[head])
-        yield Drawn(
-            rows=np.array(list(chosen)[:size], dtype=np.int64),
-            opener=np.array(list(chosen.values())[:size], dtype=np.int64),
-        )
+            for head in opening:
+                chosen.update(dict.fromkeys(_beside(head, near, generator)))
+        yield np.array(list(chosen)[:size], dtype=np.int64)
         number += 1
 
 

@@ -194,7 +194,7 @@ class EncoderTraining(TrainingRun):
         """InfoNCE of the next batch; steps come in order."""
         recipe = self._encoder_recipe
         generator = np.random.default_rng([recipe.seed, step, 1])
-        batch = compose(next(self._drawn).rows, self._material.skills, recipe, generator)
+        batch = compose(next(self._drawn), self._material.skills, recipe, generator)
         ignored = self._answers.uncertain(batch.rows, batch.queries, batch.owner)
         passages = self.encoder.vectors(batch.passages, recipe.tokens)
         queries = self.encoder.vectors(batch.queries, recipe.tokens)

@@ -18,6 +18,7 @@ from app.routing.select import settled
 from app.settings import AppSettings
 from core.errors import ModelMissingError
 from core.telemetry import RERANK_DEGRADED
+from reranker.interaction import Standing
 from reranker.load import OWN_RERANKER
 from reranker.overlap import OverlapReranker, Reranker
 from reranker.pairs import Document
@@ -31,6 +32,7 @@ class Double:
     """A reranker that scores by the number at the end of a body, once it may."""
 
     name = "double"
+    listwise = False
 
     def __init__(self) -> None:
         self.calls = 0
@@ -39,7 +41,10 @@ class Double:
     def cost(self, task: str, documents: Sequence[Document]) -> list[int]:
         return [100] * len(documents)
 
-    def score(self, task: str, documents: Sequence[Document]) -> list[float]:
+    def score(
+        self, task: str, documents: Sequence[Document], standings: Sequence[Standing]
+    ) -> list[float]:
+        assert len(standings) == len(documents)
         self.calls += 1
         self.before(self.calls)
         ends = [document.body.split()[-1] for document in documents]
@@ -71,7 +76,7 @@ def contenders(*scores: float) -> list[Contender]:
     return [
         Contender(
             row=row,
-            fused=1 - row / 100,
+            standing=Standing(fused=1 - row / 100, dense=None, lexical=None),
             document=Document(name=f"n{row}", description="split pdf", body=f"body {score:.0f}"),
         )
         for row, score in enumerate(scores)
@@ -136,6 +141,25 @@ async def test_what_the_deadline_cuts_off_is_partial(double: Double) -> None:
     found, took = await timed(stage(double))
     assert found.scored_by == "double" + PARTIAL and set(found.scores) == set(range(CHUNK))
     assert took < 2 * DEADLINE_S
+
+
+class Listwise(Double):
+    """Scores each by its place from the end of the list that it is asked about."""
+
+    listwise = True
+
+    def score(
+        self, task: str, documents: Sequence[Document], standings: Sequence[Standing]
+    ) -> list[float]:
+        super().score(task, documents, standings)
+        return [len(documents) - place for place in range(len(documents))]
+
+
+async def test_a_listwise_model_is_asked_about_all_that_was_read(double: Double) -> None:
+    listwise = Listwise()
+    found, _ = await timed(stage(listwise))
+    assert found.scores == {row: 10 - row for row in range(10)}
+    assert listwise.calls == -(-10 // CHUNK)
 
 
 async def test_a_clear_lead_ends_the_scoring(double: Double) -> None:

@@ -51,7 +51,7 @@ def test_any_sentence_transformers_cross_encoder_scores_by_its_logit(tmp_path: P
         line, passage = pair_text(TASK, document)
         encoded = tokenizer(TASK, f"{line}\n{passage}".strip(), return_tensors="pt")
         expected.append(classifier(**encoded).logits.item())
-    assert reranker.score(TASK, DOCUMENTS) == pytest.approx(expected, abs=1e-4)
+    assert reranker.score(TASK, DOCUMENTS, []) == pytest.approx(expected, abs=1e-4)
     assert len(reranker.cost(TASK, DOCUMENTS)) == len(DOCUMENTS)
 
 
@@ -94,7 +94,7 @@ def test_a_causal_model_is_asked_in_skillrouters_words(tmp_path: Path) -> None:
     texts = [PREFIX + prompt(TASK, document) + SUFFIX for document in DOCUMENTS]
     assert "<Document>: pdf-merge | Merges PDF files. | Open every file." in texts[0]
     expected = yes_less_no(name, AutoTokenizer.from_pretrained(name), texts)
-    assert reranker.score(TASK, DOCUMENTS) == pytest.approx(expected, abs=1e-3)
+    assert reranker.score(TASK, DOCUMENTS, []) == pytest.approx(expected, abs=1e-3)
     assert max(reranker.cost(TASK, DOCUMENTS)) < 4_096
 
 

@@ -1,120 +1,154 @@
-"""Our own reranker: its similarity by hand, what it keeps, what it costs, and what is refused."""
+"""Our own reranker: what it reads, keeps and costs, how its head weighs, and what is refused."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from core.errors import ModelMissingError
 from core.openvino_model import ONNX_FILE, TOKENIZER_FILE
 from core.telemetry import RERANK_PAIRS, RERANK_TOKENS
 from reranker import late_interaction
-from reranker.late_interaction import CARD_FILE, LateInteractionReranker, Words, similarities
+from reranker.interaction import COLUMNS, Standing
+from reranker.late_interaction import (
+    CARD_FILE,
+    HEAD_FILE,
+    Head,
+    LateInteractionReranker,
+    WordReader,
+)
 from reranker.learn.export_encoder import start_model
-from reranker.learn.export_reranker import export
-from reranker.learn.train_reranker import LateInteraction, Recipe
+from reranker.learn.export_reranker import WordVectors, export, export_words, word_vectors
 from reranker.load import load_reranker
-from reranker.pairs import Document
+from reranker.pairs import Document, TextTokenizer, Windows
 
 TASK = "join three scanned contracts into one PDF"
 DOCUMENTS = [
     Document(name="pdf-merge", description=f"Merges {n} files.", body="Open every file. " * n)
     for n in (1, 30, 200)
 ] + [Document(name="weather", description="", body="")]
+STANDINGS = [Standing(fused=0.9 - n / 10, dense=0.5, lexical=float(n)) for n in range(4)]
 
 
 @pytest.fixture(scope="module")
-def model() -> LateInteraction:
-    found = LateInteraction(start_model(), "cpu", Recipe(layers=3), torch.float32)
-    texts = [found.tokenizer.document("a line", "a passage"), found.tokenizer.task(TASK)]
-    found.model.centre.data = found.mean_token(texts)
-    torch.manual_seed(0)
-    torch.nn.init.normal_(found.model.importance.weight, std=0.5)
-    return found
+def tokenizer() -> TextTokenizer:
+    return TextTokenizer(start_model() / TOKENIZER_FILE, Windows())
 
 
 @pytest.fixture(scope="module")
-def folder(model: LateInteraction, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export(model, tmp_path_factory.mktemp("reranker"), name="mine")
+def model(tokenizer: TextTokenizer) -> WordVectors:
+    return word_vectors(start_model(), [tokenizer.task(TASK)])
 
 
-def words(*rows: Sequence[float]) -> Words:
-    return np.array(rows, dtype=np.float16).reshape(len(rows), 2)
+@pytest.fixture(scope="module")
+def folder(
+    model: WordVectors, tokenizer: TextTokenizer, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    words, out = tmp_path_factory.mktemp("words"), tmp_path_factory.mktemp("reranker")
+    export_words(model, start_model() / TOKENIZER_FILE, words)
+    columns = COLUMNS
+    draw = np.random.default_rng(1).normal
+    head = Head(
+        rarity=np.linspace(1, 9, tokenizer.size).astype(np.float32),
+        mean=np.zeros(columns, dtype=np.float32),
+        spread=np.ones(columns, dtype=np.float32),
+        inner=draw(size=(columns, 64)).astype(np.float32),
+        inner_bias=np.ones(64, dtype=np.float32),
+        outer=np.ones(64, dtype=np.float32),
+        outer_bias=np.array(0.5, dtype=np.float32),
+    )
+    export(words, head, out, name="mine", windows=Windows())
+    return out
 
 
-def test_each_word_of_the_task_finds_its_nearest_and_counts_as_it_weighs() -> None:
-    task = words((3, 0), (0, 1))  # the first weighs three times the second
-    north, east = words((0, 5)), words((0.1, 0), (0, -2))
-    found = similarities(task, [north, east, words()])
-    np.testing.assert_allclose(found, [(3 * 0 + 1 * 1) / 4, (3 * 1 + 1 * 0) / 4, 0], atol=1e-3)
-    assert similarities(words(), [north]).tolist() == [0.0]
+def reader(folder: Path) -> WordReader:
+    return WordReader(folder, Windows(), Head.read(folder).rarity)
 
 
-@given(st.lists(st.integers(0, 4), min_size=1, max_size=6), st.integers(0, 1_000))
-def test_a_similarity_depends_on_its_own_document_only(sizes: list[int], seed: int) -> None:
-    generator = np.random.default_rng(seed)
-    task = generator.normal(size=(3, 8)).astype(np.float16)
-    documents = [generator.normal(size=(size, 8)).astype(np.float16) for size in sizes]
-    together = similarities(task, documents)
-    alone = [similarities(task, [document])[0] for document in documents]
-    np.testing.assert_allclose(together, alone, atol=1e-5)
-    assert (np.abs(together) <= 1 + 1e-5).all()
+def test_a_head_is_one_layer_over_standardised_columns() -> None:
+    head = Head(
+        rarity=np.zeros(1, dtype=np.float32),
+        mean=np.array([1, 0], dtype=np.float32),
+        spread=np.array([2, 1], dtype=np.float32),
+        inner=np.array([[1, 0], [0, -1]], dtype=np.float32),
+        inner_bias=np.array([0, 1], dtype=np.float32),
+        outer=np.array([3, 10], dtype=np.float32),
+        outer_bias=np.array(0.25, dtype=np.float32),
+    )
+    columns = np.array([[5, 0.5], [-3, 4]], dtype=np.float32)
+    assert head.logits(columns).tolist() == [3 * 2 + 10 * 0.5 + 0.25, 0.25]
 
 
-def test_the_exported_model_scores_as_the_trained_one(model: LateInteraction, folder: Path) -> None:
-    exported = load_reranker(str(folder))
-    assert exported.name == "mine"
-    trained = model.score(TASK, DOCUMENTS)
-    # bf16 keeps 8 bits: of a logit of 40 x cosine about .3.
-    np.testing.assert_allclose(exported.score(TASK, DOCUMENTS), trained, atol=0.6)
-    assert np.ptp(trained) > 3
+def test_the_exported_words_are_the_encoders_from_their_mean(
+    model: WordVectors, tokenizer: TextTokenizer, folder: Path
+) -> None:
+    from transformers import AutoModel
+
+    encoder = AutoModel.from_pretrained(start_model(), add_pooling_layer=False)
+    ids = tokenizer.task(TASK)
+    with torch.inference_mode():
+        hidden = encoder(torch.tensor([ids])).last_hidden_state[0]
+    expected = torch.nn.functional.normalize(hidden - hidden.mean(0), dim=-1)[1:-1]
+    (words,) = reader(folder)._read([ids])
+    assert words.ids.tolist() == list(ids[1:-1])
+    cosines = (torch.from_numpy(words.vectors.astype(np.float32)) * expected).sum(dim=-1)
+    assert cosines.min() > 0.99  # in bf16
 
 
-def test_a_score_does_not_depend_on_what_is_scored_beside_it(folder: Path) -> None:
-    together = load_reranker(str(folder)).score(TASK, DOCUMENTS)
-    alone = [load_reranker(str(folder)).score(TASK, [document])[0] for document in DOCUMENTS]
-    np.testing.assert_allclose(together, alone, atol=0.4)
-    assert load_reranker(str(folder)).score(TASK, []) == []
+def test_a_skills_words_do_not_depend_on_what_is_read_beside_it(folder: Path) -> None:
+    together = reader(folder).figures(TASK, DOCUMENTS)
+    for document, found in zip(DOCUMENTS, together, strict=True):
+        (alone,) = reader(folder).figures(TASK, [document])
+        np.testing.assert_allclose(found[:2], alone[:2], atol=0.02)
+    assert LateInteractionReranker(folder).score(TASK, [], []) == []
+
+
+def test_a_score_weighs_the_list_and_what_the_first_stage_found(folder: Path) -> None:
+    reranker = load_reranker(str(folder))
+    assert reranker.name == "mine" and reranker.listwise
+    whole = reranker.score(TASK, DOCUMENTS, STANDINGS)
+    assert len(set(whole)) == 4
+    assert reranker.score(TASK, DOCUMENTS[:2], STANDINGS[:2]) != whole[:2]
+    assert reranker.score(TASK, DOCUMENTS, STANDINGS[::-1]) != whole
 
 
 def counted() -> tuple[float, float]:
     return RERANK_PAIRS._value.get(), RERANK_TOKENS._value.get()
 
 
-def test_what_was_read_of_a_skill_is_not_read_again(folder: Path) -> None:
+def test_what_was_read_of_a_skill_is_not_read_again(folder: Path, tokenizer: TextTokenizer) -> None:
     exported = load_reranker(str(folder))
-    task_tokens = len(LateInteraction(start_model(), "cpu", Recipe()).tokenizer.task(TASK))
     before = counted()
-    first = exported.score(TASK, DOCUMENTS)
+    first = exported.score(TASK, DOCUMENTS, STANDINGS)
     pairs, tokens = np.subtract(counted(), before)
-    assert (pairs, tokens) == (4, task_tokens + sum(exported.cost(TASK, DOCUMENTS)))
-    assert exported.score(TASK, DOCUMENTS) == first
-    assert np.subtract(counted(), before).tolist() == [8, tokens]
-    exported.score("merge the files", DOCUMENTS)
+    asked = len(tokenizer.task(TASK))
+    assert (pairs, tokens) == (4, asked + sum(exported.cost(TASK, DOCUMENTS)))
+    assert exported.score(TASK, DOCUMENTS, STANDINGS) == first
+    assert np.subtract(counted(), before).tolist() == [4, tokens]
+    exported.score("merge the files", DOCUMENTS, STANDINGS)
     assert np.subtract(counted(), before)[1] < tokens + 20
 
 
 def test_no_more_is_kept_than_the_bytes_allow(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(late_interaction, "KEPT_BYTES", 100 * 384 * 2)
-    small, whole = LateInteractionReranker(folder), load_reranker(str(folder))
-    for _ in range(2):
+    allowed = 100 * (384 * 2 + 4)
+    monkeypatch.setattr(late_interaction, "KEPT_BYTES", allowed)
+    small = reader(folder)
+    for task in (TASK, "merge the files", TASK):
         np.testing.assert_allclose(
-            small.score(TASK, DOCUMENTS), whole.score(TASK, DOCUMENTS), atol=0.4
+            small.figures(task, DOCUMENTS), reader(folder).figures(task, DOCUMENTS), atol=0.02
         )
-    assert 0 < small._kept.currsize <= 100 * 384 * 2
+    assert 0 < small._kept.currsize <= allowed
 
 
-@pytest.mark.parametrize("missing", [CARD_FILE, ONNX_FILE, TOKENIZER_FILE])
+@pytest.mark.parametrize("missing", [CARD_FILE, HEAD_FILE, ONNX_FILE, TOKENIZER_FILE])
 def test_a_missing_file_is_named(folder: Path, tmp_path: Path, missing: str) -> None:
     copy = shutil.copytree(folder, tmp_path / "copy")
     (copy / missing).unlink()
@@ -122,10 +156,22 @@ def test_a_missing_file_is_named(folder: Path, tmp_path: Path, missing: str) -> 
         LateInteractionReranker(copy)
 
 
-def test_a_torn_model_is_refused(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("torn", [HEAD_FILE, ONNX_FILE])
+def test_a_torn_file_is_refused(folder: Path, tmp_path: Path, torn: str) -> None:
     copy = shutil.copytree(folder, tmp_path / "copy")
-    (copy / ONNX_FILE).write_bytes((copy / ONNX_FILE).read_bytes()[:5_000])
+    (copy / torn).write_bytes((copy / torn).read_bytes()[:5_000])
     with pytest.raises(ModelMissingError, match="torn"):
+        LateInteractionReranker(copy)
+
+
+def test_a_head_of_other_columns_is_refused(folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    np.savez(copy / HEAD_FILE, rarity=np.zeros(3))
+    with pytest.raises(ModelMissingError, match=HEAD_FILE):
+        LateInteractionReranker(copy)
+    head = Head.read(folder)
+    replace(head, mean=head.mean[1:]).write(copy)
+    with pytest.raises(ModelMissingError, match=f"{COLUMNS - 1} columns"):
         LateInteractionReranker(copy)
 
 

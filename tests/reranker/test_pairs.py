@@ -18,7 +18,6 @@ from reranker.pairs import (
     Windows,
     document_of,
     matched_passage,
-    pair_text,
     routing_line,
 )
 
@@ -53,22 +52,30 @@ def test_one_long_word_is_cut_and_loses_nothing_else() -> None:
     assert matched_passage(frozenset(), "x" * 1_200) == "x" * 500
 
 
-def test_a_skill_shows_its_routing_line_and_passage_and_a_task_itself() -> None:
-    document = Document(name="pdf-merge", description="Merges\n PDF files.", body=BODY)
+def test_what_is_read_of_a_skill_is_routing_and_passage() -> None:
     tokenizer = TextTokenizer(FILE, Windows())
-    routing, passage = read(tokenizer.document(*pair_text("join the contracts", document)))
+    document = Document(name="pdf-merge", description="Merges\n PDF files.", body=BODY)
+    found = tokenizer.document("join scanned contracts", document)
+    routing, passage = read(list(found.ids))
     assert routing == "pdf merge. merges pdf files." and "contracts" in passage
-    assert read(tokenizer.task("join pdf files")) == ["join pdf files"]
     assert routing_line(document) == "pdf merge. Merges PDF files."
+    assert list(found.ids[1 : 1 + found.line]) == tokenizer.line(document)
+    assert read([found.ids[0], *found.ids[1 : 1 + found.name], found.ids[-1]]) == ["pdf merge"]
+    assert read(list(tokenizer.task("join pdf files"))) == ["join pdf files"]
 
 
 def test_each_part_is_cut_to_its_window_and_the_passage_takes_what_is_left() -> None:
     tokenizer = TextTokenizer(FILE, Windows(task=2, routing=5, document=12))
     assert len(tokenizer.task("join pdf files")) == 1 + 2 + 1
-    assert len(tokenizer.document("merges " * 40, BODY)) == 1 + 5 + 1 + 7 + 1
-    ids = tokenizer.document("pdf.", BODY)
-    assert len(ids) == 1 + 2 + 1 + 10 + 1
-    assert tokenizer.words(ids) == [1, 2, *range(4, 14)]
+    long = tokenizer.document("join", Document(name="pdf", description="merges " * 40, body=BODY))
+    assert (len(long), long.name, long.line) == (1 + 5 + 1 + 7 + 1, 1, 5)
+    short = tokenizer.document("join", Document(name="pdf", description="", body=BODY))
+    assert (len(short), short.line) == (1 + 2 + 1 + 10 + 1, 2)
+    assert tokenizer.words(short.ids) == [1, 2, *range(4, 14)]
+    marked = tokenizer.document("join", Document(name="a [SEP] b", description="", body=BODY))
+    assert len(tokenizer.words(marked.ids)) == 12 and marked.line == 5
+    named = Document(name="pdf " * 9, description="", body="")
+    assert tokenizer.document("join", named).name == 5
 
 
 def test_a_body_is_read_up_to_a_bound() -> None:

@@ -47,7 +47,6 @@ def taught() -> Material:
     kinship = Kinship(skills, vectors)
     return Material(
         skills=skills,
-        asked=np.arange(len(skills)),
         heads=np.arange(len(skills)),
         kinship=kinship,
         near=neighbours(skills, vectors, kinship, seed=1),
