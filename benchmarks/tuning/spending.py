@@ -1,8 +1,8 @@
 """What the reranker's tokens buy: its weight, its depth, what it reads, and when it may stop.
 
 Calibration rows only, over the quick pool and within catalogues: the first stage's best candidates,
-scored for every way to read them and, by a listwise reranker, at every depth. Prints what to choose a
-policy's weight, depth and early exit by.
+scored for every way to read them and, by a listwise reranker, at every depth. Prints what to
+choose a policy's weight, depth and early exit by.
 
     python -m benchmarks.tuning.spending --data ../shared/data --data-dir .loadstar --reranker NAME
 """
