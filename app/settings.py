@@ -8,7 +8,8 @@ from typing import Literal
 from pydantic import Field
 
 from core.settings import Settings
-from reranker.policy import FALLBACK, SHIPPED
+from reranker.load import OWN_RERANKER
+from reranker.policy import SHIPPED
 
 
 class AppSettings(Settings):
@@ -19,7 +20,7 @@ class AppSettings(Settings):
     policy_file: Path = Field(default=SHIPPED, description="weights and thresholds in force")
     candidates: int = Field(default=100, ge=10, le=1000, description="skills that each arm returns")
     reranker: str = Field(
-        default=FALLBACK,
+        default=OWN_RERANKER,
         description="folder or name of an exported reranker, `st:NAME`, `skillrouter:NAME`, "
         "or `overlap`",
     )

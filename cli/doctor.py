@@ -19,7 +19,7 @@ from app.settings import AppSettings
 from cli.output import DatabaseUrl, DataDir, Encoder, Json, given, print_json, stdout
 from core import feed, store
 from core.db import open_database, read
-from core.embedding import MODELS, Embedder, load_embedder
+from core.embedding import Embedder, load_embedder, model_folder
 from core.errors import LoadstarError
 from core.openvino_model import ONNX_FILE
 from core.retrieval.generation import Generation
@@ -118,29 +118,25 @@ def _gpu() -> str:
 
 
 def _model_file(encoder: str, embedder: Embedder) -> str:
-    folder = _folder(encoder)
+    folder = model_folder(encoder)
     if not (folder / ONNX_FILE).is_file():
         return "none: it is not an exported model"
-    return _whole(folder, {ONNX_FILE: embedder.space.revision})
+    return _whole({folder / ONNX_FILE: embedder.space.revision})
 
 
 def _reranker_files(reranker: str) -> str:
-    folder = _folder(reranker)
+    folder = model_folder(reranker)
     if not (folder / CARD_FILE).is_file():
         return "none: it is not an exported model"
     card = Card.read(folder)
-    return _whole(folder, {ONNX_FILE: card.revision, HEAD_FILE: card.head})
+    words = model_folder(card.encoder) / ONNX_FILE
+    return _whole({words: card.revision, folder / HEAD_FILE: card.head})
 
 
-def _folder(model: str) -> Path:
-    return Path(model) if Path(model).is_dir() else MODELS / model
-
-
-def _whole(folder: Path, digests: Mapping[str, str]) -> str:
+def _whole(digests: Mapping[Path, str]) -> str:
     intact = all(
-        (folder / name).is_file()
-        and hashlib.sha256((folder / name).read_bytes()).hexdigest() == expected
-        for name, expected in digests.items()
+        file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == expected
+        for file, expected in digests.items()
     )
     return "intact" if intact else "altered"
 

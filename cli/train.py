@@ -12,7 +12,8 @@ import typer
 
 from cli.output import DataDir, Json, given, print_json, stderr, stdout
 from cli.progress import Bars
-from core.errors import ModelMissingError, SettingsError
+from core.embedding import DEFAULT_ENCODER
+from core.errors import ModelMissingError
 from core.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -22,8 +23,7 @@ program = typer.Typer(help="Train the models that Loadstar ships.", rich_markup_
 
 EXAMPLE = "Example: loadstar train encoder --data ../data --output models/loadstar-encoder"
 RERANKER_EXAMPLE = (
-    "Example: loadstar train reranker --data ../data --start .loadstar/training/encoder/model "
-    "--output models/loadstar-reranker"
+    "Example: loadstar train reranker --data ../data --output models/loadstar-reranker"
 )
 
 Data = Annotated[Path, typer.Option(help="Folder of labelled rows and skills.jsonl.xz.")]
@@ -100,13 +100,9 @@ def encoder(
 def reranker(
     data: Data,
     output: Output,
-    start: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of the encoder whose words are read, as `train encoder` keeps it.",
-            show_default="training/encoder/model in the data folder",
-        ),
-    ] = None,
+    encoder: Annotated[
+        str, typer.Option(help="Folder or name of the exported encoder whose words are read.")
+    ] = DEFAULT_ENCODER,
     run: Run = None,
     epochs: Annotated[int, typer.Option(min=1, help="Times that each list is seen.")] = 12,
     hidden: Annotated[int, typer.Option(min=1, help="Hidden units of each head.")] = 32,
@@ -115,7 +111,7 @@ def reranker(
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Train the reranker's head over the encoder's words on judged lists, and export both.
+    """Train the reranker's head over the encoder's words on judged lists, and export it.
 
     Killed, it goes on with the lists it had not read. The figures are over calibration rows.
     """
@@ -123,11 +119,6 @@ def reranker(
         from evaluation.training_reranker import train_reranker
         from reranker.learn.train_reranker import Recipe
     folder = _folder(run, data_dir, "reranker")
-    begin = start or _folder(None, data_dir, "encoder") / "model"
-    if not begin.is_dir():
-        raise SettingsError(
-            f"--start: there is no folder {begin}; `loadstar train encoder` makes it"
-        )
     corpus = _corpus(data)
     with Bars() as bars:
         curve = train_reranker(
@@ -135,7 +126,7 @@ def reranker(
             Recipe(epochs=epochs, hidden=hidden, seed=seed),
             folder,
             output,
-            start=begin,
+            encoder=encoder,
             name=name,
             on_list=partial(bars.show, "lists"),
         )

@@ -13,7 +13,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from core.errors import ModelMissingError
-from core.openvino_model import TOKENIZER_FILE, compiled, padded, require_files
+from core.openvino_model import ONNX_FILE, TOKENIZER_FILE, compiled, padded, require_files
 from core.text import PASSAGE_FORMAT
 from core.types import Space, Vectors
 
@@ -56,15 +56,20 @@ def load_embedder(spec: str, *, threads: int = 2, streams: int = 1) -> Embedder:
         return HashingEmbedder()
     if spec.startswith("st:"):
         return SentenceTransformerEmbedder(spec.removeprefix("st:"))
-    folder = Path(spec) if Path(spec).is_dir() else MODELS / spec
-    return OpenVINOEmbedder(folder, threads=threads, streams=streams)
+    return OpenVINOEmbedder(model_folder(spec), threads=threads, streams=streams)
+
+
+def model_folder(spec: str) -> Path:
+    """Where an exported model lies: a folder, or the name of one under `models/`."""
+    return Path(spec) if Path(spec).is_dir() else MODELS / spec
 
 
 class OpenVINOEmbedder:
     """An exported encoder (`model.onnx` with pooling inside, `tokenizer.json`, `encoder.json`)."""
 
     def __init__(self, folder: Path, *, threads: int = 2, streams: int = 1) -> None:
-        require_files(folder, CARD_FILE, kind="encoder", setting="--encoder / LOADSTAR_ENCODER")
+        files = (CARD_FILE, ONNX_FILE, TOKENIZER_FILE)
+        require_files(folder, *files, kind="encoder", setting="--encoder / LOADSTAR_ENCODER")
         card = json.loads((folder / CARD_FILE).read_text())
         self._space = Space(
             model=card["model"],

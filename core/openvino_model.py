@@ -14,10 +14,12 @@ from core.errors import ModelMissingError
 ONNX_FILE = "model.onnx"
 TOKENIZER_FILE = "tokenizer.json"
 
+LAYER_NORM = "layer_norm"  # how the exporter begins the name of such a tensor
 
-def require_files(folder: Path, *described: str, kind: str, setting: str) -> None:
-    """Raise ModelMissingError naming the first that is missing of these, weights and tokenizer."""
-    for name in (*described, ONNX_FILE, TOKENIZER_FILE):
+
+def require_files(folder: Path, *files: str, kind: str, setting: str) -> None:
+    """Raise ModelMissingError naming the first of these that is missing."""
+    for name in files:
         if not (folder / name).is_file():
             raise ModelMissingError(
                 f"The {kind} {folder.name!r} lacks {folder / name}. Restore the file, or name "
@@ -25,13 +27,18 @@ def require_files(folder: Path, *described: str, kind: str, setting: str) -> Non
             )
 
 
-def compiled(folder: Path, *, threads: int, streams: int) -> Any:
-    """The folder's weights as an OpenVINO model in bf16. Raises ModelMissingError if torn."""
+def compiled(folder: Path, *, threads: int, streams: int, tokens: bool = False) -> Any:
+    """The folder's weights as an OpenVINO model in bf16. Raises ModelMissingError if torn.
+
+    With `tokens` it ends at the last hidden state, shape (texts, tokens, width).
+    """
     import openvino
 
     try:
-        return openvino.Core().compile_model(
-            str(folder / ONNX_FILE),
+        runtime = openvino.Core()
+        model = runtime.read_model(str(folder / ONNX_FILE))
+        return runtime.compile_model(
+            _token_states(model) if tokens else model,
             "CPU",
             {
                 "INFERENCE_PRECISION_HINT": "bf16",
@@ -45,6 +52,21 @@ def compiled(folder: Path, *, threads: int, streams: int) -> Any:
             f"{folder / ONNX_FILE} cannot be loaded and may be torn: "
             f"{str(error).splitlines()[0]}. Restore the file."
         ) from error
+
+
+def _token_states(model: Any) -> Any:
+    """The part of an exported encoder before its pooling: up to its last layer norm."""
+    import openvino
+
+    norms = [
+        operation.output(0)
+        for operation in model.get_ordered_ops()
+        if operation.get_output_size()
+        and any(name.startswith(LAYER_NORM) for name in operation.output(0).names)
+    ]
+    if not norms:
+        raise RuntimeError(f"the graph names no {LAYER_NORM}, so its tokens cannot be read")
+    return openvino.Model([norms[-1]], model.get_parameters(), "tokens")
 
 
 def padded(texts: Sequence[Sequence[int]]) -> dict[str, NDArray[np.int64]]:

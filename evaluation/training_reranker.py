@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from core.background import BACKGROUND_QUERIES
-from core.embedding import DEFAULT_ENCODER, Embedder, load_embedder
-from core.openvino_model import ONNX_FILE, TOKENIZER_FILE
+from core.embedding import Embedder, load_embedder, model_folder
+from core.openvino_model import TOKENIZER_FILE
 from core.retrieval.arms import TantivyArm, dense
 from core.retrieval.delta import Delta
 from core.retrieval.fuse import fuse
@@ -25,10 +25,10 @@ from core.types import ArmHit, Candidate, Filters, IndexedPassage, Vectors
 from evaluation.training import Corpus, HeldOut
 from evaluation.types import catalogue_of
 from reranker.interaction import FIGURES, Standing
-from reranker.late_interaction import LateInteractionReranker, WordReader
+from reranker.late_interaction import LateInteractionReranker, TokenStates, WordReader
 from reranker.learn.batches import index_row
 from reranker.learn.examples import TrainingSkill, without_boilerplate
-from reranker.learn.export_reranker import digest, export, export_words, word_vectors
+from reranker.learn.export_reranker import export
 from reranker.learn.judged import JudgedList, judged_lists
 from reranker.learn.run import TrainingError
 from reranker.learn.train_reranker import FiguredList, Recipe, figured, rarity, train
@@ -185,7 +185,7 @@ class ListReader:
 def figured_lists(
     lists: Sequence[JudgedList], reader: ListReader, file: Path, read_by: str, on_list: OnList
 ) -> list[FiguredList]:
-    """Read every list, going on where `file` left off; `read_by` names the models that read.
+    """Read every list, going on where `file` left off; `read_by` names the space of the encoder.
 
     Raises TrainingError where the file holds other lists, or what was read in another way.
     """
@@ -223,13 +223,13 @@ def train_reranker(
     run: Path,
     output: Path,
     *,
-    start: Path,
+    encoder: str,
     name: str,
     on_list: OnList,
 ) -> list[dict[str, float]]:
     """Read the judged lists, train the head over them, and write the reranker to `output`.
 
-    `start` is the encoder's folder, whose words are read. Killed, it goes on where `run` left off.
+    `encoder` is the exported one whose words are read. Killed, it goes on where `run` left off.
     Returns the held-out figures before and after. Raises TrainingError where `run` holds another
     run, or no list is over these skills.
     """
@@ -239,23 +239,22 @@ def train_reranker(
     if not lists:
         raise TrainingError("No judged list is over these skills.")
     windows = Windows()
-    tokenizer = TextTokenizer(start / TOKENIZER_FILE, windows)
-    model = run / "words"
-    export_words(
-        word_vectors(start, _sample(lists, skills, tokenizer)), start / TOKENIZER_FILE, model
-    )
-    embedder = load_embedder(DEFAULT_ENCODER, threads=2, streams=2)
+    folder = model_folder(encoder)
+    embedder = load_embedder(str(folder), threads=2, streams=2)
+    tokenizer = TextTokenizer(folder / TOKENIZER_FILE, windows)
+    states = TokenStates(folder)
+    centre = np.concatenate(states.read(_sample(lists, skills, tokenizer))).mean(axis=0)
     words = rarity([tokenizer.line(skill.document) for skill in skills], tokenizer.size)
     reader = ListReader(
         skills=skills,
         stage=first_stage(skills, embedder),
-        words=WordReader(model, windows, words),
+        words=WordReader(states, tokenizer, centre, words),
     )
-    read_by = f"{digest(model / ONNX_FILE)} {embedder.space.id}"
-    read = figured_lists(lists, reader, run / FIGURES_FILE, read_by, on_list)
+    read = figured_lists(lists, reader, run / FIGURES_FILE, embedder.space.id, on_list)
     # FAISS and torch share one OpenMP: the single thread of a scan would stay torch's too.
     torch.set_num_threads(threads)
-    export(model, train(read, words, recipe), output, name=name, windows=windows)
+    head = train(read, recipe, centre=centre, rarity=words)
+    export(head, output, name=name, encoder=encoder, windows=windows)
     held_out = held_out_candidates(corpus.held_out, embedder)
     scores = partial(reranked, LateInteractionReranker(output), corpus.held_out.skills)
     return [

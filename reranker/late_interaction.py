@@ -1,8 +1,8 @@
 """Our own second stage: a task's words meet a skill's, and a small head weighs what they find.
 
-A task and a skill are read apart, each once, by the encoder's own layers. So a task is read once
-for all its candidates, and what was read of a skill serves every later task that is shown the same
-passage. The head sees the whole list, and what the first stage found (`reranker.interaction`).
+A task and a skill are read apart, each once, by an encoder as it is. So a task is read once for all
+its candidates, and what was read of a skill serves every later task that is shown the same passage.
+The head sees the whole list, and what the first stage found (`reranker.interaction`).
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from zipfile import BadZipFile
 import numpy as np
 from cachetools import LRUCache
 
+from core.embedding import CARD_FILE as ENCODER_CARD
+from core.embedding import model_folder
 from core.errors import ModelMissingError
-from core.openvino_model import TOKENIZER_FILE, compiled, padded, require_files
+from core.openvino_model import ONNX_FILE, TOKENIZER_FILE, compiled, padded, require_files
 from core.telemetry import RERANK_PAIRS, RERANK_TOKENS
 from reranker.batcher import token_batches
 from reranker.interaction import (
@@ -53,6 +55,7 @@ KEPT_PAIRS = 1_024
 class Head:
     """One hidden layer over the columns of a list (`reranker.interaction.listed`)."""
 
+    centre: Floats  # shape (width,): the mean token, which would make every two words alike
     rarity: Floats  # by token id: the logarithm of its inverse document frequency
     mean: Floats  # of each column, shape (columns,)
     spread: Floats
@@ -91,10 +94,11 @@ class Head:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """What `reranker.json` says of an exported model."""
+    """What `reranker.json` says of a reranker."""
 
     model: str  # what `scored_by` says
-    revision: str  # sha256 of model.onnx
+    encoder: str  # whose words it weighs: a name under `models/`, or a folder
+    revision: str  # sha256 of the encoder's model.onnx
     head: str  # and of head.npz
     windows: Windows
 
@@ -122,20 +126,69 @@ class Card:
         return card
 
 
-class WordReader:
-    """The words of tasks and documents by an exported model on OpenVINO, read once while kept."""
+def require_encoder(card: Card) -> Path:
+    """The folder of the encoder that a card names.
 
-    def __init__(self, folder: Path, windows: Windows, rarity: Floats, *, threads: int = 2) -> None:
-        """`rarity` is by token id."""
+    Raises ModelMissingError where it lacks a file, or is another than the head was trained on.
+    """
+    folder = model_folder(card.encoder)
+    files = (ENCODER_CARD, ONNX_FILE, TOKENIZER_FILE)
+    require_files(folder, *files, kind="encoder", setting="LOADSTAR_RERANKER")
+    found = json.loads((folder / ENCODER_CARD).read_text())["revision"]
+    if found != card.revision:
+        raise ModelMissingError(
+            f"The reranker {card.model!r} weighs the words of {card.encoder!r} at revision "
+            f"{card.revision[:12]}; {folder} holds {found[:12]}. Restore that encoder, or train "
+            "the reranker again."
+        )
+    return folder
+
+
+class TokenStates:
+    """An exported encoder on OpenVINO, asked for every token's last hidden state."""
+
+    def __init__(self, encoder: Path, *, threads: int = 2) -> None:
         from openvino import AsyncInferQueue
 
-        self.tokenizer = TextTokenizer(folder / TOKENIZER_FILE, windows)
+        self._streams = threads
+        model = compiled(encoder, threads=threads, streams=threads, tokens=True)
+        self._queue = AsyncInferQueue(model, threads)
+
+    def read(self, texts: Sequence[tuple[int, ...]]) -> list[Floats]:
+        """Shape (tokens, width) of each text. Not thread-safe."""
+        lengths = [len(ids) for ids in texts]
+        RERANK_TOKENS.inc(sum(lengths))
+        found: dict[int, Floats] = {}
+
+        def keep(request: Any, batch: list[int]) -> None:
+            states = request.get_output_tensor(0).data
+            for row, number in enumerate(batch):
+                found[number] = states[row, : lengths[number]].copy()
+
+        self._queue.set_callback(keep)
+        budget = min(BATCH_TOKENS, -(-sum(lengths) // self._streams))
+        try:
+            for batch in token_batches(lengths, budget):
+                self._queue.start_async(padded([texts[number] for number in batch]), batch)
+        finally:  # what still runs must not end under the next call's callback
+            self._queue.wait_all()
+        return [found[number] for number in range(len(texts))]
+
+
+class WordReader:
+    """The words of tasks and documents, each text read once while kept."""
+
+    def __init__(
+        self, states: TokenStates, tokenizer: TextTokenizer, centre: Floats, rarity: Floats
+    ) -> None:
+        """`centre` is the mean token, `rarity` is by token id."""
+        self.tokenizer = tokenizer
+        self._states = states
+        self._centre = centre
         self._rarity = rarity
         # Asked of every document, what it costs and then chunk by chunk; some 10 MB.
         self.document = lru_cache(maxsize=2_048)(self.tokenizer.document)
         self._task = lru_cache(maxsize=64)(self.tokenizer.task)  # of every chunk
-        self._streams = threads
-        self._queue = AsyncInferQueue(compiled(folder, threads=threads, streams=threads), threads)
         self._kept: LRUCache[tuple[int, ...], Words] = LRUCache(KEPT_BYTES, _size)
         self._found: LRUCache[tuple[str, DocumentTokens], list[float]] = LRUCache(KEPT_PAIRS)
         self._one_at_a_time = threading.Lock()
@@ -159,34 +212,20 @@ class WordReader:
         """The words of each text, kept ones or read anew."""
         known = {ids: self._kept[ids] for ids in set(texts) if ids in self._kept}
         new = [ids for ids in dict.fromkeys(texts) if ids not in known]
-        for ids, words in zip(new, self._encoded(new), strict=True):
-            known[ids] = words
+        for ids, states in zip(new, self._states.read(new), strict=True):
+            known[ids] = words = self._words(ids, states)
             if _size(words) <= KEPT_BYTES:
                 self._kept[ids] = words
         return [known[ids] for ids in texts]
 
-    def _encoded(self, texts: Sequence[tuple[int, ...]]) -> list[Words]:
-        lengths = [len(ids) for ids in texts]
-        RERANK_TOKENS.inc(sum(lengths))
-        found: dict[int, Words] = {}
-
-        def keep(request: Any, batch: list[int]) -> None:
-            vectors = request.get_output_tensor(0).data
-            for row, number in enumerate(batch):
-                places = self.tokenizer.words(texts[number])
-                found[number] = Words(
-                    vectors=vectors[row][places].astype(np.float16),
-                    ids=np.array(texts[number], dtype=np.int32)[places],
-                )
-
-        self._queue.set_callback(keep)
-        budget = min(BATCH_TOKENS, -(-sum(lengths) // self._streams))
-        try:
-            for batch in token_batches(lengths, budget):
-                self._queue.start_async(padded([texts[number] for number in batch]), batch)
-        finally:  # what still runs must not end under the next call's callback
-            self._queue.wait_all()
-        return [found[number] for number in range(len(texts))]
+    def _words(self, ids: tuple[int, ...], states: Floats) -> Words:
+        places = self.tokenizer.words(ids)
+        vectors = states[places] - self._centre
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return Words(
+            vectors=(vectors / np.maximum(lengths, 1e-6)).astype(np.float16),
+            ids=np.array(ids, dtype=np.int32)[places],
+        )
 
 
 def _size(words: Words) -> int:
@@ -194,17 +233,22 @@ def _size(words: Words) -> int:
 
 
 class LateInteractionReranker:
-    """An exported reranker: `model.onnx`, `tokenizer.json`, `head.npz` and `reranker.json`."""
+    """A folder's `head.npz` and `reranker.json`, over the words of the encoder that it names."""
 
     listwise = True
 
     def __init__(self, folder: Path, *, threads: int = 2) -> None:
-        files = (CARD_FILE, HEAD_FILE)
-        require_files(folder, *files, kind="reranker", setting="LOADSTAR_RERANKER")
+        require_files(folder, CARD_FILE, HEAD_FILE, kind="reranker", setting="LOADSTAR_RERANKER")
         card = Card.read(folder)
+        encoder = require_encoder(card)
         self.name = card.model
         self._head = Head.read(folder)
-        self._reader = WordReader(folder, card.windows, self._head.rarity, threads=threads)
+        self._reader = WordReader(
+            TokenStates(encoder, threads=threads),
+            TextTokenizer(encoder / TOKENIZER_FILE, card.windows),
+            self._head.centre,
+            self._head.rarity,
+        )
 
     def cost(self, task: str, documents: Sequence[Document]) -> list[int]:
         """The tokens of each document, whether it is still known or not; the task's are free."""

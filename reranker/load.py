@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from core.embedding import MODELS
+from core.embedding import model_folder
 from reranker.overlap import OverlapReranker, Reranker
 
 OWN_RERANKER = "loadstar-reranker"
@@ -31,5 +29,4 @@ def load_reranker(spec: str, *, threads: int = 2) -> Reranker:
         return SkillRouterReranker(spec.removeprefix("skillrouter:"))
     from reranker.late_interaction import LateInteractionReranker
 
-    folder = Path(spec) if Path(spec).is_dir() else MODELS / spec
-    return LateInteractionReranker(folder, threads=threads)
+    return LateInteractionReranker(model_folder(spec), threads=threads)

@@ -165,7 +165,7 @@ class Router:
         def by_words() -> tuple[LexicalResult, list[int]]:
             started = time.perf_counter()
             result = snapshot.lexical.search(view, text, filters, depth)
-            named = view.mentioned(request.task, filters)
+            named = view.called(request.task, filters)
             timings.keep("lexical", started)
             return result, named
 

@@ -12,7 +12,7 @@ from core.errors import SpaceMismatchError
 from core.retrieval.delta import Delta
 from core.retrieval.dense import Bitmap
 from core.retrieval.generation import Generation
-from core.retrieval.names import mentions
+from core.retrieval.names import called
 from core.retrieval.rows import CACHED_MASKS, Mask
 from core.retrieval.segment import Segment
 from core.types import Filters
@@ -104,14 +104,14 @@ class View:
         """How many rows the filters let through."""
         return sum(part.count for part in self.visible(filters))
 
-    def mentioned(self, task: str, filters: Filters) -> list[int]:
-        """Rows whose name the task mentions and no other visible row bears, explicit calls first.
+    def called(self, task: str, filters: Filters) -> list[int]:
+        """Rows whose name the task calls and no other visible row bears, in the task's order.
 
-        What counts as a mention: see `names.mentions`.
+        What counts as a call: see `names.called`.
         """
         parts = self.visible(filters)
         rows = []
-        for name in mentions(task, [segment.names for segment in self.segments]):
+        for name in called(task, [segment.names for segment in self.segments]):
             bearers = [
                 int(part.segment.rows.ids[position])
                 for part in parts

@@ -94,15 +94,16 @@ def order_loss(logits: Tensor, present: Tensor, right: Tensor) -> Tensor:
     return (((left - drawn) * weights).sum(1) / weights.sum(1)).mean()
 
 
-def train(lists: Sequence[FiguredList], words: Floats, recipe: Recipe) -> Head:
-    """Train the recipe's heads over the same lists, and average them. `words` is by token id."""
+def train(lists: Sequence[FiguredList], recipe: Recipe, *, centre: Floats, rarity: Floats) -> Head:
+    """Train the recipe's heads over the same lists, and average them."""
     every = np.concatenate([each.columns for each in lists])
     mean, spread = every.mean(axis=0), every.std(axis=0)
     spread[spread < CONSTANT] = 1.0
     parts = [_weights(lists, mean, spread, recipe, recipe.seed + n) for n in range(recipe.heads)]
     inner, inner_bias, outer, outer_bias = zip(*parts, strict=True)
     return Head(
-        rarity=words,
+        centre=centre,
+        rarity=rarity,
         mean=mean,
         spread=spread,
         inner=np.concatenate(inner, axis=1),

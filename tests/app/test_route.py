@@ -105,10 +105,15 @@ async def test_a_loaded_skill_is_not_offered_again(client: httpx.AsyncClient) ->
 
 
 @pytest.mark.parametrize(
-    "call", ['"sample-size-calculation"', "/sample-size-calculation", "sample size calculation"]
+    "call",
+    [
+        'use "sample-size-calculation"',
+        "run /sample-size-calculation",
+        "use the sample size calculation skill",
+    ],
 )
-async def test_a_named_skill_comes_first(client: httpx.AsyncClient, call: str) -> None:
-    answer = await route(client, f"split a PDF, then go on with {call} for the rest")
+async def test_a_called_skill_comes_first(client: httpx.AsyncClient, call: str) -> None:
+    answer = await route(client, f"split a PDF, then {call} for the rest")
     best = (*answer["skills"], *answer["not_loaded"])[0]
     assert best["name"] == "sample-size-calculation" and best["exact_name"]
 

@@ -162,6 +162,22 @@ async def test_a_listwise_model_is_asked_about_all_that_was_read(double: Double)
     assert listwise.calls == -(-10 // CHUNK)
 
 
+@pytest.mark.parametrize(("enough", "scored"), [(4.0, CHUNK), (5.0, 2 * CHUNK), (99.0, 10)])
+async def test_a_listwise_model_ends_where_its_last_list_is_clear(
+    enough: float, scored: int
+) -> None:
+    found, _ = await timed(stage(Listwise(), SCALE.model_copy(update={"enough": enough})))
+    assert found.scores == {row: scored - row for row in range(scored)}
+
+
+async def test_a_listwise_model_that_is_late_keeps_its_last_list() -> None:
+    listwise = Listwise()
+    listwise.before = lambda call: time.sleep(DEADLINE_S * 0.6)
+    found, _ = await timed(stage(listwise))
+    assert found.scored_by == "double" + PARTIAL
+    assert found.scores == {row: CHUNK - row for row in range(CHUNK)}
+
+
 async def test_a_clear_lead_ends_the_scoring(double: Double) -> None:
     second = stage(double, SCALE.model_copy(update={"enough": 5.0}))
     sure = await second.score("split", contenders(9, 0, 0, 0, *[0] * 8))
@@ -187,7 +203,7 @@ async def test_word_overlap_is_asked_once_for_all(double: Double) -> None:
 def test_our_own_model_whose_files_are_gone_leaves_word_overlap(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("reranker.load.MODELS", tmp_path)
+    monkeypatch.setattr("core.embedding.MODELS", tmp_path)
     assert load_second_stage(AppSettings(reranker=OWN_RERANKER)).name == "overlap"
     assert OWN_RERANKER in caplog.text and "Restore the file" in caplog.text
 

@@ -25,7 +25,6 @@ from evaluation.training_reranker import (
 from evaluation.types import catalogue_of
 from reranker.interaction import Standing
 from reranker.learn.examples import PEOPLE, TrainingSkill, without_boilerplate
-from reranker.learn.export_encoder import start_model
 from reranker.learn.judged import JudgedRow, key
 from reranker.learn.run import TrainingError
 from reranker.learn.train_reranker import Recipe
@@ -111,7 +110,7 @@ def run(corpus: Corpus, folder: Path, heard: list[str]) -> list[dict[str, float]
         RECIPE,
         folder / "run",
         folder / "model",
-        start=start_model(),
+        encoder="minilm-l6-v2",
         name="small",
         on_list=lambda done, total: heard.append(f"{done} of {total}"),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from core.embedding import CARD_FILE as ENCODER_CARD
+from core.embedding import DEFAULT_ENCODER, MODELS
 from core.errors import ModelMissingError
 from core.openvino_model import ONNX_FILE, TOKENIZER_FILE
 from core.telemetry import RERANK_PAIRS, RERANK_TOKENS
@@ -19,15 +22,18 @@ from reranker.interaction import COLUMNS, Standing
 from reranker.late_interaction import (
     CARD_FILE,
     HEAD_FILE,
+    Card,
     Head,
     LateInteractionReranker,
+    TokenStates,
     WordReader,
 )
 from reranker.learn.export_encoder import start_model
-from reranker.learn.export_reranker import WordVectors, export, export_words, word_vectors
-from reranker.load import load_reranker
+from reranker.learn.export_reranker import export
+from reranker.load import OWN_RERANKER, load_reranker
 from reranker.pairs import Document, TextTokenizer, Windows
 
+ENCODER = MODELS / "minilm-l6-v2"
 TASK = "join three scanned contracts into one PDF"
 DOCUMENTS = [
     Document(name="pdf-merge", description=f"Merges {n} files.", body="Open every file. " * n)
@@ -38,23 +44,23 @@ STANDINGS = [Standing(fused=0.9 - n / 10, dense=0.5, lexical=float(n)) for n in 
 
 @pytest.fixture(scope="module")
 def tokenizer() -> TextTokenizer:
-    return TextTokenizer(start_model() / TOKENIZER_FILE, Windows())
+    return TextTokenizer(ENCODER / TOKENIZER_FILE, Windows())
 
 
 @pytest.fixture(scope="module")
-def model(tokenizer: TextTokenizer) -> WordVectors:
-    return word_vectors(start_model(), [tokenizer.task(TASK)])
+def states() -> TokenStates:
+    return TokenStates(ENCODER)
 
 
 @pytest.fixture(scope="module")
 def folder(
-    model: WordVectors, tokenizer: TextTokenizer, tmp_path_factory: pytest.TempPathFactory
+    states: TokenStates, tokenizer: TextTokenizer, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    words, out = tmp_path_factory.mktemp("words"), tmp_path_factory.mktemp("reranker")
-    export_words(model, start_model() / TOKENIZER_FILE, words)
+    out = tmp_path_factory.mktemp("reranker")
     columns = COLUMNS
     draw = np.random.default_rng(1).normal
     head = Head(
+        centre=states.read([tokenizer.task(TASK)])[0].mean(axis=0),
         rarity=np.linspace(1, 9, tokenizer.size).astype(np.float32),
         mean=np.zeros(columns, dtype=np.float32),
         spread=np.ones(columns, dtype=np.float32),
@@ -63,16 +69,19 @@ def folder(
         outer=np.ones(64, dtype=np.float32),
         outer_bias=np.array(0.5, dtype=np.float32),
     )
-    export(words, head, out, name="mine", windows=Windows())
+    export(head, out, name="mine", encoder=str(ENCODER), windows=Windows())
     return out
 
 
-def reader(folder: Path) -> WordReader:
-    return WordReader(folder, Windows(), Head.read(folder).rarity)
+@pytest.fixture
+def reader(states: TokenStates, tokenizer: TextTokenizer, folder: Path) -> WordReader:
+    head = Head.read(folder)
+    return WordReader(states, tokenizer, head.centre, head.rarity)
 
 
 def test_a_head_is_one_layer_over_standardised_columns() -> None:
     head = Head(
+        centre=np.zeros(1, dtype=np.float32),
         rarity=np.zeros(1, dtype=np.float32),
         mean=np.array([1, 0], dtype=np.float32),
         spread=np.array([2, 1], dtype=np.float32),
@@ -85,8 +94,8 @@ def test_a_head_is_one_layer_over_standardised_columns() -> None:
     assert head.logits(columns).tolist() == [3 * 2 + 10 * 0.5 + 0.25, 0.25]
 
 
-def test_the_exported_words_are_the_encoders_from_their_mean(
-    model: WordVectors, tokenizer: TextTokenizer, folder: Path
+def test_words_are_the_encoders_from_their_mean(
+    tokenizer: TextTokenizer, reader: WordReader
 ) -> None:
     from transformers import AutoModel
 
@@ -95,18 +104,38 @@ def test_the_exported_words_are_the_encoders_from_their_mean(
     with torch.inference_mode():
         hidden = encoder(torch.tensor([ids])).last_hidden_state[0]
     expected = torch.nn.functional.normalize(hidden - hidden.mean(0), dim=-1)[1:-1]
-    (words,) = reader(folder)._read([ids])
+    (words,) = reader._read([ids])
     assert words.ids.tolist() == list(ids[1:-1])
     cosines = (torch.from_numpy(words.vectors.astype(np.float32)) * expected).sum(dim=-1)
     assert cosines.min() > 0.99  # in bf16
 
 
 def test_a_skills_words_do_not_depend_on_what_is_read_beside_it(folder: Path) -> None:
-    together = reader(folder).figures(TASK, DOCUMENTS)
+    together = LateInteractionReranker(folder)._reader.figures(TASK, DOCUMENTS)
+    apart = LateInteractionReranker(folder)
     for document, found in zip(DOCUMENTS, together, strict=True):
-        (alone,) = reader(folder).figures(TASK, [document])
+        (alone,) = apart._reader.figures(TASK, [document])
         np.testing.assert_allclose(found[:2], alone[:2], atol=0.02)
-    assert LateInteractionReranker(folder).score(TASK, [], []) == []
+    assert apart.score(TASK, [], []) == []
+
+
+def test_the_shipped_reranker_is_whole_and_described() -> None:
+    folder = MODELS / OWN_RERANKER
+    card = Card.read(folder)
+    assert (card.model, card.encoder) == (OWN_RERANKER, DEFAULT_ENCODER)
+    for file, expected in (
+        (folder / HEAD_FILE, card.head),
+        (MODELS / card.encoder / ONNX_FILE, card.revision),
+    ):
+        assert hashlib.sha256(file.read_bytes()).hexdigest() == expected
+    described = (folder / "README.md").read_text()
+    assert f"# {folder.name}" in described and "Apache-2.0" in described
+
+
+def test_the_shipped_reranker_puts_the_skill_that_serves_first() -> None:
+    alike = [Standing(fused=0.5, dense=0.5, lexical=10.0)] * len(DOCUMENTS)
+    *merging, weather = load_reranker(OWN_RERANKER).score(TASK, DOCUMENTS, alike)
+    assert min(merging) > weather
 
 
 def test_a_score_weighs_the_list_and_what_the_first_stage_found(folder: Path) -> None:
@@ -136,32 +165,56 @@ def test_what_was_read_of_a_skill_is_not_read_again(folder: Path, tokenizer: Tex
 
 
 def test_no_more_is_kept_than_the_bytes_allow(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, reader: WordReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     allowed = 100 * (384 * 2 + 4)
     monkeypatch.setattr(late_interaction, "KEPT_BYTES", allowed)
-    small = reader(folder)
+    small = LateInteractionReranker(folder)._reader
     for task in (TASK, "merge the files", TASK):
         np.testing.assert_allclose(
-            small.figures(task, DOCUMENTS), reader(folder).figures(task, DOCUMENTS), atol=0.02
+            small.figures(task, DOCUMENTS), reader.figures(task, DOCUMENTS), atol=0.02
         )
     assert 0 < small._kept.currsize <= allowed
 
 
-@pytest.mark.parametrize("missing", [CARD_FILE, HEAD_FILE, ONNX_FILE, TOKENIZER_FILE])
-def test_a_missing_file_is_named(folder: Path, tmp_path: Path, missing: str) -> None:
+@pytest.fixture
+def copies(folder: Path, tmp_path: Path) -> dict[str, Path]:
+    """By file, the folder that holds it: a reranker of its own, over an encoder of its own."""
+    encoder = shutil.copytree(ENCODER, tmp_path / "encoder")
     copy = shutil.copytree(folder, tmp_path / "copy")
-    (copy / missing).unlink()
+    replace(Card.read(copy), encoder=str(encoder)).write(copy)
+    of_encoder = dict.fromkeys((ENCODER_CARD, ONNX_FILE, TOKENIZER_FILE), encoder)
+    return {**of_encoder, CARD_FILE: copy, HEAD_FILE: copy}
+
+
+@pytest.mark.parametrize("missing", [CARD_FILE, HEAD_FILE, ENCODER_CARD, ONNX_FILE, TOKENIZER_FILE])
+def test_a_missing_file_is_named(copies: dict[str, Path], missing: str) -> None:
+    (copies[missing] / missing).unlink()
     with pytest.raises(ModelMissingError, match=missing):
-        LateInteractionReranker(copy)
+        LateInteractionReranker(copies[CARD_FILE])
 
 
 @pytest.mark.parametrize("torn", [HEAD_FILE, ONNX_FILE])
-def test_a_torn_file_is_refused(folder: Path, tmp_path: Path, torn: str) -> None:
-    copy = shutil.copytree(folder, tmp_path / "copy")
-    (copy / torn).write_bytes((copy / torn).read_bytes()[:5_000])
+def test_a_torn_file_is_refused(copies: dict[str, Path], torn: str) -> None:
+    file = copies[torn] / torn
+    file.write_bytes(file.read_bytes()[:5_000])
     with pytest.raises(ModelMissingError, match="torn"):
-        LateInteractionReranker(copy)
+        LateInteractionReranker(copies[CARD_FILE])
+
+
+def test_a_head_over_another_encoder_is_refused(copies: dict[str, Path]) -> None:
+    card = copies[ENCODER_CARD] / ENCODER_CARD
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"revision": "f" * 64}))
+    with pytest.raises(ModelMissingError, match=r"ffff.*train the reranker again"):
+        LateInteractionReranker(copies[CARD_FILE])
+
+
+def test_a_graph_without_token_states_is_refused(
+    copies: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.openvino_model.LAYER_NORM", "no such tensor")
+    with pytest.raises(ModelMissingError, match="tokens cannot be read"):
+        TokenStates(copies[ONNX_FILE])
 
 
 def test_a_head_of_other_columns_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from reranker.learn.train_reranker import (
 )
 
 WORDS: Floats = np.ones(4, dtype=np.float32)
+trained = partial(train, centre=WORDS, rarity=WORDS)
 
 
 def test_an_order_is_as_likely_as_each_of_its_draws() -> None:
@@ -78,7 +80,7 @@ def test_what_was_fused_alike_is_cut_by_row_and_not_by_what_the_readers_said() -
 
 
 def test_a_column_that_never_differs_says_nothing(lists: list[FiguredList]) -> None:
-    head = train(lists, WORDS, replace(RECIPE, epochs=1))
+    head = trained(lists, replace(RECIPE, epochs=1))
     columns = lists[0].columns.copy()
     columns[:, 3] += 1  # whether the dense arm returned a skill: none of them here
     assert head.spread[3] == 1.0
@@ -102,7 +104,7 @@ RECIPE = Recipe(epochs=12, lists=16, hidden=8, heads=2)
 
 
 def test_a_head_learns_the_order_and_when_nothing_serves(lists: list[FiguredList]) -> None:
-    head = train(lists[:500], WORDS, RECIPE)
+    head = trained(lists[:500], RECIPE)
     held_out = [each for each in lists[500:] if len(each.columns) > FIRST]
     logits = [head.logits(each.columns) for each in held_out]
     right = [int(np.argmax(found)) == 0 for found in logits]
@@ -113,8 +115,8 @@ def test_a_head_learns_the_order_and_when_nothing_serves(lists: list[FiguredList
 
 
 def test_heads_side_by_side_are_their_mean(lists: list[FiguredList]) -> None:
-    both = train(lists, WORDS, RECIPE)
-    apart = [train(lists, WORDS, replace(RECIPE, heads=1, seed=seed)) for seed in (1, 2)]
+    both = trained(lists, RECIPE)
+    apart = [trained(lists, replace(RECIPE, heads=1, seed=seed)) for seed in (1, 2)]
     columns = lists[0].columns
     mean = np.mean([head.logits(columns) for head in apart], axis=0)
     np.testing.assert_allclose(both.logits(columns), mean, atol=1e-4)
@@ -123,6 +125,6 @@ def test_heads_side_by_side_are_their_mean(lists: list[FiguredList]) -> None:
 
 def test_the_same_seed_trains_the_same_head(lists: list[FiguredList]) -> None:
     recipe = replace(RECIPE, epochs=1)
-    first, again = (train(lists, WORDS, recipe) for _ in range(2))
+    first, again = (trained(lists, recipe) for _ in range(2))
     np.testing.assert_array_equal(first.inner, again.inner)
-    assert not np.array_equal(first.inner, train(lists, WORDS, replace(recipe, seed=5)).inner)
+    assert not np.array_equal(first.inner, trained(lists, replace(recipe, seed=5)).inner)
