@@ -24,6 +24,7 @@ from core.db import ledger_url, open_database
 from core.embedding import load_embedder
 from core.errors import ModelMissingError
 from core.retrieval.generation import Generation
+from core.types import Space
 from reranker.load import OWN_RERANKER, load_reranker
 from reranker.overlap import OverlapReranker, Reranker
 from reranker.policy import load_policy
@@ -62,7 +63,7 @@ async def open_parts(
         rank_bm25=settings.lexical_backend == "rank_bm25",
     )
     second_stage = SecondStage(
-        reranker or load_second_stage(settings),
+        reranker or load_second_stage(settings, embedder.space),
         policy,
         deadline_s=settings.rerank_deadline_s,
         tokens=settings.rerank_tokens,
@@ -92,13 +93,13 @@ async def open_parts(
         await engine.dispose()
 
 
-def load_second_stage(settings: AppSettings) -> Reranker:
-    """The reranker of the settings, or word overlap where our own one's files are not whole.
+def load_second_stage(settings: AppSettings, space: Space) -> Reranker:
+    """The reranker of the settings; word overlap where our own is not whole, or not for `space`.
 
-    Raises ModelMissingError for any other that is not there.
+    Raises ModelMissingError for any other.
     """
     try:
-        return load_reranker(settings.reranker, threads=settings.threads)
+        return load_reranker(settings.reranker, threads=settings.threads, space=space)
     except ModelMissingError as error:
         if settings.reranker != OWN_RERANKER:
             raise

@@ -31,7 +31,7 @@ EXAMPLE = "Example: loadstar doctor --json"
 
 # Distribution, module, and what does not work without it.
 PARTS = (
-    ("openvino", "openvino", "the shipped encoder"),
+    ("openvino", "openvino", "the shipped encoder and reranker"),
     ("faiss-cpu", "faiss", "the dense arm"),
     ("tantivy", "tantivy", "the lexical arm"),
     ("aiosqlite", "aiosqlite", "SQLite"),
@@ -76,7 +76,7 @@ async def examine(settings: AppSettings) -> dict[str, Any]:
         findings["space"] = embedder.space.describe()
         findings["model_file"] = _model_file(settings.encoder, embedder)
         policy = load_policy(settings.policy_file)
-        scored_by = load_second_stage(settings).name
+        scored_by = load_second_stage(settings, embedder.space).name
         findings["reranker"] = {"scored_by": scored_by, "files": _reranker_files(settings.reranker)}
         scale = policy.scale(scored_by)
         findings["policy"] = {"id": policy.id, "calibration": scale.calibration}

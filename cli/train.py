@@ -107,7 +107,9 @@ def reranker(
     epochs: Annotated[int, typer.Option(min=1, help="Times that each list is seen.")] = 12,
     hidden: Annotated[int, typer.Option(min=1, help="Hidden units of each head.")] = 32,
     seed: Seed = 1,
-    name: Annotated[str, typer.Option(help="What `scored_by` says.")] = "loadstar-reranker",
+    name: Annotated[
+        str | None, typer.Option(help="What `scored_by` says.", show_default="that of OUTPUT")
+    ] = None,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
@@ -127,7 +129,7 @@ def reranker(
             folder,
             output,
             encoder=encoder,
-            name=name,
+            name=name or output.name,
             on_list=partial(bars.show, "lists"),
         )
     _report(curve, folder, output, f"LOADSTAR_RERANKER={output} loadstar serve", as_json)

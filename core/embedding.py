@@ -70,21 +70,12 @@ class OpenVINOEmbedder:
     def __init__(self, folder: Path, *, threads: int = 2, streams: int = 1) -> None:
         files = (CARD_FILE, ONNX_FILE, TOKENIZER_FILE)
         require_files(folder, *files, kind="encoder", setting="--encoder / LOADSTAR_ENCODER")
-        card = json.loads((folder / CARD_FILE).read_text())
-        self._space = Space(
-            model=card["model"],
-            revision=card["revision"],
-            pooling=card["pooling"],
-            max_tokens=card["max_tokens"],
-            precision="bf16",
-            passage_format=PASSAGE_FORMAT,
-            dimension=card["dimension"],
-        )
+        self._space = described_space(folder)
         self._counter = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
         self._counter.no_truncation()
         self._counter.no_padding()
         self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
-        self._tokenizer.enable_truncation(card["max_tokens"])
+        self._tokenizer.enable_truncation(self._space.max_tokens)
         self._tokenizer.no_padding()
         self._model = compiled(folder, threads=threads, streams=streams)
         self._streams = streams
@@ -127,6 +118,25 @@ class OpenVINOEmbedder:
         """Tokens of each text, uncut, without the two marker tokens."""
         encodings = self._counter.encode_batch_fast(list(texts), add_special_tokens=False)
         return [len(encoding.ids) for encoding in encodings]
+
+
+def described_space(folder: Path) -> Space:
+    """What an exported encoder's card says. Raises ModelMissingError where it is broken."""
+    try:
+        card = json.loads((folder / CARD_FILE).read_text())
+        return Space(
+            model=card["model"],
+            revision=card["revision"],
+            pooling=card["pooling"],
+            max_tokens=card["max_tokens"],
+            precision="bf16",
+            passage_format=PASSAGE_FORMAT,
+            dimension=card["dimension"],
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelMissingError(
+            f"{folder / CARD_FILE} does not describe an encoder ({error!r}). Restore the file."
+        ) from error
 
 
 class SentenceTransformerEmbedder:

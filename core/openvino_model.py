@@ -38,7 +38,7 @@ def compiled(folder: Path, *, threads: int, streams: int, tokens: bool = False) 
         runtime = openvino.Core()
         model = runtime.read_model(str(folder / ONNX_FILE))
         return runtime.compile_model(
-            _token_states(model) if tokens else model,
+            _token_states(model, folder) if tokens else model,
             "CPU",
             {
                 "INFERENCE_PRECISION_HINT": "bf16",
@@ -50,11 +50,11 @@ def compiled(folder: Path, *, threads: int, streams: int, tokens: bool = False) 
     except RuntimeError as error:
         raise ModelMissingError(
             f"{folder / ONNX_FILE} cannot be loaded and may be torn: "
-            f"{str(error).splitlines()[0]}. Restore the file."
+            f"{str(error).strip().splitlines()[-1]}. Restore the file."
         ) from error
 
 
-def _token_states(model: Any) -> Any:
+def _token_states(model: Any, folder: Path) -> Any:
     """The part of an exported encoder before its pooling: up to its last layer norm."""
     import openvino
 
@@ -65,7 +65,10 @@ def _token_states(model: Any) -> Any:
         and any(name.startswith(LAYER_NORM) for name in operation.output(0).names)
     ]
     if not norms:
-        raise RuntimeError(f"the graph names no {LAYER_NORM}, so its tokens cannot be read")
+        raise ModelMissingError(
+            f"{folder / ONNX_FILE} names no {LAYER_NORM}: its tokens cannot be read. Name an "
+            "encoder that `loadstar train encoder` exported."
+        )
     return openvino.Model([norms[-1]], model.get_parameters(), "tokens")
 
 

@@ -64,7 +64,7 @@ class Observation:
     component: str  # what is tied together: no independent draws
     weak: bool  # a negative that nobody checked
     scored_by: str
-    named: bool  # the first skill is one that the task names
+    named: bool  # the first skill is one that the task calls by its name
     visible: bool
     searchable: bool
     skills: tuple[Seen, ...]  # in rank order

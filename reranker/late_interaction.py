@@ -20,10 +20,11 @@ import numpy as np
 from cachetools import LRUCache
 
 from core.embedding import CARD_FILE as ENCODER_CARD
-from core.embedding import model_folder
+from core.embedding import described_space, model_folder
 from core.errors import ModelMissingError
 from core.openvino_model import ONNX_FILE, TOKENIZER_FILE, compiled, padded, require_files
 from core.telemetry import RERANK_PAIRS, RERANK_TOKENS
+from core.types import Space
 from reranker.batcher import token_batches
 from reranker.interaction import (
     COLUMNS,
@@ -134,7 +135,7 @@ def require_encoder(card: Card) -> Path:
     folder = model_folder(card.encoder)
     files = (ENCODER_CARD, ONNX_FILE, TOKENIZER_FILE)
     require_files(folder, *files, kind="encoder", setting="LOADSTAR_RERANKER")
-    found = json.loads((folder / ENCODER_CARD).read_text())["revision"]
+    found = described_space(folder).revision
     if found != card.revision:
         raise ModelMissingError(
             f"The reranker {card.model!r} weighs the words of {card.encoder!r} at revision "
@@ -172,7 +173,9 @@ class TokenStates:
                 self._queue.start_async(padded([texts[number] for number in batch]), batch)
         finally:  # what still runs must not end under the next call's callback
             self._queue.wait_all()
-        return [found[number] for number in range(len(texts))]
+        states = [found[number] for number in range(len(texts))]
+        found.clear()  # the queue keeps its last callback, and that would keep these
+        return states
 
 
 class WordReader:
@@ -237,9 +240,15 @@ class LateInteractionReranker:
 
     listwise = True
 
-    def __init__(self, folder: Path, *, threads: int = 2) -> None:
+    def __init__(self, folder: Path, *, threads: int = 2, space: Space | None = None) -> None:
+        """`space` is that of the first stage, where it matters."""
         require_files(folder, CARD_FILE, HEAD_FILE, kind="reranker", setting="LOADSTAR_RERANKER")
         card = Card.read(folder)
+        if space and space.revision != card.revision:
+            raise ModelMissingError(
+                f"The reranker {card.model!r} is trained on what {card.encoder!r} finds, not on "
+                f"{space.model!r}. Train one for it, or set LOADSTAR_RERANKER=overlap."
+            )
         encoder = require_encoder(card)
         self.name = card.model
         self._head = Head.read(folder)

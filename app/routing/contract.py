@@ -125,7 +125,9 @@ class RoutedSkill(BaseModel):
     uri: str = Field(description="where its content is, on this server")
     p_useful: float = Field(description="probability that this skill helps with the task")
     scores: Scores
-    exact_name: bool = Field(description="the task names this skill, and no other has the name")
+    exact_name: bool = Field(
+        description="the task calls this skill by its name, and no other has it"
+    )
     section: str = Field(description="heading of the section that matched best")
     snippet: str
     tokens: Tokens

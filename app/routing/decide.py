@@ -13,7 +13,7 @@ from reranker.policy import UNCALIBRATED, Scale
 DECISION_REASONS = {
     "clear_match": "one skill clearly fits",
     "several_match": "several skills fit about equally well",
-    "exact_name": "the task names a skill, and it fits",
+    "exact_name": "the task calls a skill by its name, and it fits",
     "near_miss": "a skill may help, but not clearly",
     "nothing_near": "no skill here comes near the task",
     "nothing_visible": "the filters leave no skill to choose from",

@@ -25,5 +25,5 @@ class Segment:
 
     @cached_property
     def names(self) -> NameIndex:
-        """The rows' names; made when first asked for (82,803 names: 0.3 s)."""
+        """The rows' names; made when first asked for."""
         return NameIndex(self.rows.names)

@@ -40,12 +40,7 @@ def export(source: Path, out: Path, *, name: str, max_tokens: int) -> Path:
 
     encoder = AutoModel.from_pretrained(source, attn_implementation="eager").eval()
     out.mkdir(parents=True, exist_ok=True)
-    write_onnx(
-        MeanPooled(encoder).eval(),
-        out / ONNX_FILE,
-        inputs=("input_ids", "attention_mask"),
-        output="embedding",
-    )
+    write_onnx(MeanPooled(encoder).eval(), out / ONNX_FILE)
     shutil.copy(source / TOKENIZER_FILE, out / TOKENIZER_FILE)
     card = {
         "model": name,

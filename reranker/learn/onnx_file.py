@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,31 +16,35 @@ from onnx import TensorProto, helper, numpy_helper
 SMALLEST_HALVED = 10_000
 
 
-def write_onnx(model: torch.nn.Module, path: Path, *, inputs: Sequence[str], output: str) -> None:
-    """`inputs` are int64 of shape (texts, tokens), both free; `output` is named as given.
+INPUTS = ("input_ids", "attention_mask")  # int64 of shape (texts, tokens), both free
+OUTPUT = "embedding"
+
+
+def write_onnx(model: torch.nn.Module, path: Path) -> None:
+    """Write a model that takes INPUTS and gives OUTPUT.
 
     Half the file of fp32; cosine of embeddings to fp32 0.99998 (docs/decisions/0002).
     """
     with tempfile.TemporaryDirectory() as scratch:
         full = Path(scratch) / "full.onnx"
-        _export_graph(model, full, inputs, output)
+        _export_graph(model, full)
         graph = onnx.load(str(full))
     _store_weights_as_half(graph)
     onnx.save(graph, str(path))
 
 
-def _export_graph(model: torch.nn.Module, path: Path, inputs: Sequence[str], output: str) -> None:
+def _export_graph(model: torch.nn.Module, path: Path) -> None:
     ids = torch.ones((2, 16), dtype=torch.long)
     sizes: Any = {0: torch.export.Dim("texts"), 1: torch.export.Dim("tokens", max=512)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
             model,
-            tuple(ids.clone() for _ in inputs),
+            tuple(ids.clone() for _ in INPUTS),
             str(path),
-            input_names=list(inputs),
-            output_names=[output],
-            dynamic_shapes=dict.fromkeys(inputs, sizes),
+            input_names=list(INPUTS),
+            output_names=[OUTPUT],
+            dynamic_shapes=dict.fromkeys(INPUTS, sizes),
             dynamo=True,
             external_data=False,
             verbose=False,

@@ -13,6 +13,7 @@ from app.api.dependencies import Parts
 from core.db import ledger_url, open_database, read
 from core.tables import routes
 from core.types import skill_id
+from reranker.load import OWN_RERANKER
 from reranker.policy import SHIPPED, load_policy
 from tests.support import CATALOGUE, EXAMPLES
 
@@ -64,7 +65,7 @@ async def test_the_answer_says_what_it_rests_on(client: httpx.AsyncClient) -> No
     shipped = load_policy(SHIPPED)
     scale = shipped.scale(answer["scored_by"])
     assert (answer["policy"], answer["calibration"]) == (shipped.id, scale.calibration)
-    assert answer["scored_by"] == answer["models"]["reranker"]
+    assert answer["scored_by"] == answer["models"]["reranker"] == OWN_RERANKER
     assert answer["recorded"] is True
     assert {"embed", "dense", "lexical", "rerank", "total"} <= answer["timings_ms"].keys()
 

@@ -16,8 +16,10 @@ from app.main import create_app, load_second_stage, open_parts
 from app.routing.second_stage import CHUNK, PARTIAL, Contender, Reranked, SecondStage
 from app.routing.select import settled
 from app.settings import AppSettings
+from core.embedding import DEFAULT_ENCODER, MODELS, described_space
 from core.errors import ModelMissingError
 from core.telemetry import RERANK_DEGRADED
+from core.types import Space
 from reranker.interaction import Standing
 from reranker.load import OWN_RERANKER
 from reranker.overlap import OverlapReranker, Reranker
@@ -25,6 +27,7 @@ from reranker.pairs import Document
 from reranker.policy import FALLBACK, SHIPPED, Policy, Scale, load_policy
 
 DEADLINE_S = 0.2
+OWN_SPACE = described_space(MODELS / DEFAULT_ENCODER)
 SCALE = load_policy(SHIPPED).scale(FALLBACK).model_copy(update={"rerank_weight": 0.5})
 
 
@@ -204,13 +207,24 @@ def test_our_own_model_whose_files_are_gone_leaves_word_overlap(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("core.embedding.MODELS", tmp_path)
-    assert load_second_stage(AppSettings(reranker=OWN_RERANKER)).name == "overlap"
+    assert load_second_stage(AppSettings(), OWN_SPACE).name == "overlap"
     assert OWN_RERANKER in caplog.text and "Restore the file" in caplog.text
 
 
 def test_any_other_model_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelMissingError, match=r"reranker\.json"):
-        load_second_stage(AppSettings(reranker=str(tmp_path)))
+        load_second_stage(AppSettings(reranker=str(tmp_path)), OWN_SPACE)
+
+
+def test_our_own_model_serves_only_the_encoder_that_it_was_trained_over(
+    tmp_path: Path, space: Space, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert load_second_stage(AppSettings(), OWN_SPACE).name == OWN_RERANKER
+    assert load_second_stage(AppSettings(), space).name == "overlap"
+    assert "finds, not on 'tiny'" in caplog.text
+    mine = shutil.copytree(MODELS / OWN_RERANKER, tmp_path / "mine")
+    with pytest.raises(ModelMissingError, match="Train one for it"):
+        load_second_stage(AppSettings(reranker=str(mine)), space)
 
 
 async def test_a_route_over_a_stalled_model_is_answered_by_name_within_its_deadline(

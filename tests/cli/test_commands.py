@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from core.embedding import MODELS
+from reranker.late_interaction import Head
+from reranker.load import OWN_RERANKER
 from tests.support import CATALOGUE, EXAMPLES
 
 COMMANDS = ["index", "serve", "route", "show", "eval", "fit", "report confusable", "doctor"]
@@ -79,6 +84,17 @@ def test_doctor_says_what_is_in_force(data_dir: str) -> None:
     assert findings["data"]["generation"]["skills"] == findings["data"]["skills"]
     assert " rows: " in findings["policy"]["calibration"]
     assert findings["model_file"] == "intact"
+    assert findings["reranker"] == {"scored_by": "loadstar-reranker", "files": "intact"}
+
+
+def test_doctor_names_an_altered_head(data_dir: str, tmp_path: Path) -> None:
+    altered = shutil.copytree(MODELS / OWN_RERANKER, tmp_path / "altered")
+    head = Head.read(altered)
+    replace(head, inner=head.inner * 2).write(altered)
+    done = loadstar("doctor", "--json", "--data-dir", data_dir, LOADSTAR_RERANKER=str(altered))
+    findings = json.loads(done.stdout)
+    assert done.returncode == 1 and findings["reranker"]["files"] == "altered"
+    assert findings["problems"] == ["a model file is not the one its card describes; restore it"]
 
 
 def test_doctor_fails_where_serve_would_not_start(tmp_path: Path) -> None:

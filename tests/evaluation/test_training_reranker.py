@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.embedding import HashingEmbedder
+from core.embedding import MODELS, HashingEmbedder, described_space
 from core.types import Candidate
 from evaluation.datasets import read_labelled, read_skills
 from evaluation.prepare import read_verified
@@ -24,6 +24,7 @@ from evaluation.training_reranker import (
 )
 from evaluation.types import catalogue_of
 from reranker.interaction import Standing
+from reranker.late_interaction import Card, Head
 from reranker.learn.examples import PEOPLE, TrainingSkill, without_boilerplate
 from reranker.learn.judged import JudgedRow, key
 from reranker.learn.run import TrainingError
@@ -31,6 +32,7 @@ from reranker.learn.train_reranker import Recipe
 from reranker.load import load_reranker
 from tests.evaluation.small_folder import write_folder
 
+ENCODER = "minilm-l6-v2"
 RECIPE = Recipe(epochs=1, lists=4, hidden=4, heads=2)
 
 
@@ -110,7 +112,7 @@ def run(corpus: Corpus, folder: Path, heard: list[str]) -> list[dict[str, float]
         RECIPE,
         folder / "run",
         folder / "model",
-        encoder="minilm-l6-v2",
+        encoder=str(MODELS / ENCODER),
         name="small",
         on_list=lambda done, total: heard.append(f"{done} of {total}"),
     )
@@ -128,6 +130,11 @@ def test_a_run_over_a_small_folder_writes_a_reranker_that_scores(
     documents = [skill.document for skill in corpus.train[:3]]
     standings = [Standing(fused=0.5, dense=None, lexical=None)] * 3
     assert reranker.name == "small"
+    card = Card.read(tmp_path / "model")
+    assert card.encoder == ENCODER
+    assert card.revision == described_space(MODELS / ENCODER).revision
+    centre = Head.read(tmp_path / "model").centre
+    assert centre.shape == (384,) and np.linalg.norm(centre) > 0
     assert np.isfinite(reranker.score("any task", documents, standings)).all()
 
 

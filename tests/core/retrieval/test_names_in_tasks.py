@@ -1,6 +1,7 @@
 """Which skill names a task calls, and that only a unique visible one counts."""
 
 import time
+import unicodedata
 from collections.abc import Callable
 
 import pytest
@@ -14,7 +15,18 @@ from core.types import Filters, IndexRow
 MakeRow = Callable[..., IndexRow]
 MakeView = Callable[..., View]
 
-NAMES = NameIndex(["weather", "code-review-help", "PDF Form Filler", "my-c++-helper", "code"])
+NAMES = NameIndex(
+    [
+        "weather",
+        "code-review-help",
+        "PDF Form Filler",
+        "my-c++-helper",
+        "code",
+        "testing",
+        "k6-load-testing",
+        "résumé-tips",
+    ]
+)
 
 
 @pytest.mark.parametrize(
@@ -22,6 +34,7 @@ NAMES = NameIndex(["weather", "code-review-help", "PDF Form Filler", "my-c++-hel
     [
         "/weather in Paris",
         "Plan a trip:\n  /weather in Paris",
+        "- /weather in Paris",
         "run /weather.",
         'use "weather" today',
         "Use 'Weather', please",
@@ -30,6 +43,8 @@ NAMES = NameIndex(["weather", "code-review-help", "PDF Form Filler", "my-c++-hel
         "call my weather skill",
         "Using the weather skill, plan a trip",
         "the `weather` skill should know",
+        "load the skill `weather`",
+        "use 'em: run the weather skill and don't ask",
     ],
 )
 def test_a_name_of_one_word_is_called(task: str) -> None:
@@ -43,6 +58,7 @@ def test_a_name_of_one_word_is_called(task: str) -> None:
         "use the weather of tomorrow",
         "see /var/weather and /weather/today",
         "/weather.txt",
+        "/weather:today",
         "https://example.org/weather",
         "I just finished /weather and it failed",
         'I have a `.weather` file with "weather" in it',
@@ -50,9 +66,18 @@ def test_a_name_of_one_word_is_called(task: str) -> None:
         "good at weather skill tests",
         "code review help",
         "implement PDF Form Filler and kill switches",
+        'use "code\'s style"',
+        "use --code, run -code and use code_",
+        "re-use weather skill",
+        "use the weather. Skill is needed",
+        "do not use the weather skill",
+        "don't run code-review-help",
+        "never use the code-review-help skill",
+        "without the `weather` skill",
+        "instead of using /weather",
     ],
 )
-def test_a_bare_word_a_path_a_url_and_a_quotation_are_no_call(task: str) -> None:
+def test_what_is_only_said_is_no_call(task: str) -> None:
     assert called(task, [NAMES]) == []
 
 
@@ -63,7 +88,9 @@ def test_a_bare_word_a_path_a_url_and_a_quotation_are_no_call(task: str) -> None
         "use code-review-help now",
         "Run the CODE_REVIEW_help, now",
         "use the code review help skill",
-        "apply the code-review-help skill",
+        "use your code-review-help skill",
+        "run it with the code-review-help skill",
+        "Use code-review-help because that skill is great",
         'with the "Code  Review Help" skill',
     ],
 )
@@ -71,20 +98,34 @@ def test_hyphen_underscore_space_and_case_are_equal(task: str) -> None:
     assert called(task, [NAMES]) == ["code review help"]
 
 
-def test_names_with_marks_are_called_in_quotes() -> None:
+def test_names_with_marks_and_accents_are_called() -> None:
     assert called("use `my C++ helper` here", [NAMES]) == ["my c++ helper"]
+    assert called(unicodedata.normalize("NFD", "use résumé-tips"), [NAMES]) == ["résumé tips"]
+
+
+def test_the_longest_name_before_the_word_skill_is_meant() -> None:
+    assert called("use the k6 load testing skill", [NAMES]) == ["k6 load testing"]
 
 
 def test_names_come_in_the_tasks_order_each_once_from_every_index() -> None:
-    task = "use `weather`, then run alpha-beta and use the weather skill"
-    assert called(task, [NAMES, NameIndex(["alpha beta"])]) == ["weather", "alpha beta"]
+    task = "use `weather`, run alpha-beta, and use the weather skill and the code-review-help skill"
+    found = called(task, [NAMES, NameIndex(["alpha beta"])])
+    assert found == ["weather", "alpha beta", "code review help"]
 
 
-@given(st.lists(st.sampled_from(["red", "green", "blue"]), min_size=2, max_size=8))
+WORDS = st.sampled_from(["red", "green", "use", "load", "skill", "run"])
+
+
+@given(st.lists(WORDS, min_size=2, max_size=8))
 def test_any_name_of_two_to_eight_words_is_called(words: list[str]) -> None:
-    name = "-".join(words)
-    for task in (f"please use {name} for me", f"use the {' '.join(words)} skill", f"/{name} go"):
-        assert called(task, [NameIndex([name])]) == [" ".join(words)]
+    name, spaced = "-".join(words), " ".join(words)
+    for task in (
+        f"please use {name} for me",
+        f"first use the {spaced} skill",
+        f"with the {name} skill",
+        f"/{name} go",
+    ):
+        assert called(task, [NameIndex([name])]) == [spaced]
 
 
 @given(st.text(), st.text())
@@ -93,7 +134,8 @@ def test_any_text_can_be_read_for_names(task: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["a-", "a_", "use ", "use a ", "`", "\n", " ", "a", "/a", "the ", "use " + "a " * 9]
+    "piece",
+    ["a-", "a_", "use ", "use a ", "`", "\n", " ", "a", "/a ", "the ", "a skill ", 'use "a" '],
 )
 def test_a_task_of_the_longest_length_is_read_in_a_moment(piece: str) -> None:
     task = "use " + piece * (20_000 // len(piece))
