@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from typing import TypeVar
 
@@ -19,7 +20,7 @@ from reranker.overlap import OverlapReranker, Reranker
 from reranker.pairs import Document
 from reranker.policy import FALLBACK, Policy
 
-Number = TypeVar("Number", int, float)
+Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
 
@@ -74,16 +75,14 @@ class SecondStage:
         if self.name == FALLBACK:
             return await self._by_words(task, contenders)
         found: dict[int, float] = {}
+        left = self._tokens
         ends = time.monotonic() + self._deadline_s
         try:
-            affordable = await self._affordable(task, contenders, ends)
-            for start in range(0, len(affordable), CHUNK):
-                # A listwise one keeps what it has read, so asking for all again is cheap.
-                first = 0 if self._reranker.listwise else start
-                chunk = affordable[first : start + CHUNK]
-                scores = await self._work(self._scores, task, chunk, ends)
-                found.update(zip((each.row for each in chunk), scores, strict=True))
-                if self._settled(affordable, found):
+            for end in range(CHUNK, len(contenders) + CHUNK, CHUNK):
+                step = partial(self._step, task, contenders[:end], len(found), left)
+                scores, left = await self._work(step, ends)
+                found |= scores
+                if left <= 0 or self._settled(contenders, found):
                     break
             return Reranked(scores=found, scored_by=self.name)
         except TimeoutError:
@@ -112,48 +111,40 @@ class SecondStage:
         rows = [each.row for each in contenders]
         return Reranked(scores=dict(zip(rows, scores, strict=True)), scored_by=FALLBACK)
 
-    async def _affordable(
-        self, task: str, contenders: Sequence[Contender], ends: float
-    ) -> Sequence[Contender]:
-        """The first of them that the tokens suffice for, one chunk at least."""
-        costs = await self._work(self._costs, task, contenders, ends)
-        within = sum(spent <= self._tokens for spent in accumulate(costs))
-        return contenders[: max(CHUNK, within)]
+    def _step(
+        self, task: str, contenders: Sequence[Contender], done: int, left: int
+    ) -> tuple[dict[int, float], int]:
+        """Score what follows the first `done`, as far as the tokens `left` suffice; what is left.
 
-    def _costs(self, task: str, contenders: Sequence[Contender]) -> list[int]:
-        return self._reranker.cost(task, [each.document for each in contenders])
+        The first chunk is scored whole. A listwise reranker keeps what it has read, so asking it
+        for all again is cheap.
+        """
+        costs = self._reranker.cost(task, [each.document for each in contenders[done:]])
+        within = sum(spent <= left for spent in accumulate(costs)) if done else len(costs)
+        if not within:
+            return {}, 0
+        asked = contenders[0 if self._reranker.listwise else done : done + within]
+        documents = [each.document for each in asked]
+        scores = self._reranker.score(task, documents, [each.standing for each in asked])
+        rows = [each.row for each in asked]
+        return dict(zip(rows, scores, strict=True)), left - sum(costs)
 
-    def _scores(self, task: str, contenders: Sequence[Contender]) -> list[float]:
-        documents = [each.document for each in contenders]
-        return self._reranker.score(task, documents, [each.standing for each in contenders])
-
-    async def _work(
-        self,
-        work: Callable[[str, Sequence[Contender]], list[Number]],
-        task: str,
-        contenders: Sequence[Contender],
-        ends: float,
-    ) -> list[Number]:
+    async def _work(self, step: Callable[[], Result], ends: float) -> Result:
         """Raises TimeoutError where the worker gives no answer by `ends`, or has hung before,
         and RerankerFailedError where it failed."""
         if self._hangs():
             raise TimeoutError
-        working = self._worker.submit(self._timed, work, task, contenders)
+        working = self._worker.submit(self._timed, step)
         try:
             async with asyncio.timeout(ends - time.monotonic()):
                 return await asyncio.wrap_future(working)
         finally:
             working.cancel()
 
-    def _timed(
-        self,
-        work: Callable[[str, Sequence[Contender]], list[Number]],
-        task: str,
-        contenders: Sequence[Contender],
-    ) -> list[Number]:
+    def _timed(self, step: Callable[[], Result]) -> Result:
         self._running_since = time.monotonic()
         try:
-            return work(task, contenders)
+            return step()
         except RuntimeError as error:  # what OpenVINO and torch raise
             raise RerankerFailedError(str(error)) from error
         finally:

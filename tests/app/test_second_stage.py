@@ -39,9 +39,11 @@ class Double:
 
     def __init__(self) -> None:
         self.calls = 0
+        self.priced = 0
         self.before: Callable[[int], None] = lambda call: None
 
     def cost(self, task: str, documents: Sequence[Document]) -> list[int]:
+        self.priced += len(documents)
         return [100] * len(documents)
 
     def score(
@@ -192,6 +194,15 @@ async def test_a_clear_lead_ends_the_scoring(double: Double) -> None:
 async def test_no_more_tokens_are_spent_than_allowed_but_for_one_chunk(double: Double) -> None:
     assert len((await timed(stage(double, tokens=799)))[0].scores) == 7
     assert len((await timed(stage(double, tokens=10)))[0].scores) == CHUNK
+    calls = double.calls
+    assert len((await timed(stage(double, tokens=CHUNK * 100 + 99)))[0].scores) == CHUNK
+    assert double.calls == calls + 1
+
+
+async def test_what_a_skill_costs_is_asked_only_as_far_as_the_scoring_goes(double: Double) -> None:
+    sure = stage(double, SCALE.model_copy(update={"enough": 5.0}))
+    await sure.score("split", contenders(9, 0, 0, 0, *[0] * 8))
+    assert double.priced == CHUNK
 
 
 def test_without_a_calibrated_lead_everything_is_scored() -> None:
