@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from reranker.policy import FALLBACK, load_policy
+from reranker.load import OWN_RERANKER
+from reranker.policy import load_policy
 from tests.support import CATALOGUE, EXAMPLES
 
 
@@ -58,13 +59,13 @@ def test_own_rows_make_a_policy_that_serves_and_say_what_it_changed(
     found = fitted(data_dir, tmp_path, nulls=20)
     policy = load_policy(tmp_path / "my-policy.json")
     assert policy.model_dump(mode="json") == found["policy"]
-    scale = policy.scale(FALLBACK)
+    scale = policy.scale(OWN_RERANKER)
     assert "140 rows: own" in scale.calibration and "own negative 20" in scale.negatives
     assert found["warnings"] == []
     assert found["before"]["rows"] == found["after"]["rows"] == 140
     assert found["after"]["balanced_accuracy"]["mean"] > 0.6
     assert 0.1 in [
-        line["max_false_load"] for line in found["policy"]["scales"][FALLBACK]["false_load"]
+        line["max_false_load"] for line in found["policy"]["scales"][OWN_RERANKER]["false_load"]
     ]
 
 

@@ -127,7 +127,7 @@ def test_every_way_to_score_gets_a_scale_of_its_own() -> None:
     rows = drawn(600, seed=1, split=Split.TRAIN) + drawn(300, seed=2, split=Split.CALIBRATION)
     opposite = [replace(each, scored_by="mine", useful=not each.useful) for each in rows]
     fitted = fit([*rows, *opposite], BASE)
-    assert fitted.scales.keys() == {FALLBACK, "mine"}
+    assert fitted.scales.keys() == BASE.scales.keys() | {"mine"}
     assert fitted.scale(FALLBACK) == fit(rows, BASE).scale(FALLBACK)
     one, other = (judge(each, fitted).p_useful for each in (rows[0], opposite[0]))
     assert (one > 0.5) is not (other > 0.5)
