@@ -111,6 +111,8 @@ def test_names_come_in_the_tasks_order_each_once_from_every_index() -> None:
     task = "use `weather`, run alpha-beta, and use the weather skill and the code-review-help skill"
     found = called(task, [NAMES, NameIndex(["alpha beta"])])
     assert found == ["weather", "alpha beta", "code review help"]
+    task = "run code-review-help before you use `weather`"
+    assert called(task, [NAMES]) == ["code review help", "weather"]
 
 
 WORDS = st.sampled_from(["red", "green", "use", "load", "skill", "run"])
