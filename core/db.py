@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -26,6 +27,7 @@ from core.tables import Which
 from migrations import VERSION_TABLE, apply, current_revisions, known_revisions
 
 LOCK_WAIT_S = 10  # SQLite: how long one writer waits for the others
+LOCK_POLL_S = 0.01
 CONNECT_WAIT_S = 5
 POOL_WAIT_S = 10
 POOL_SIZE = 8
@@ -252,7 +254,7 @@ def _sqlite_engine(address: URL) -> AsyncEngine:
     def configure(dbapi_connection: Any, _: object) -> None:
         cursor = dbapi_connection.cursor()
         for pragma in SQLITE_PRAGMAS:
-            cursor.execute(pragma)
+            _execute_when_free(cursor, pragma)
         cursor.close()
 
     @event.listens_for(engine.sync_engine, "invalidate")
@@ -270,6 +272,24 @@ def _sqlite_engine(address: URL) -> AsyncEngine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _execute_when_free(cursor: Any, statement: str) -> None:
+    """Execute it, waiting LOCK_WAIT_S at most for other programs' locks.
+
+    Two processes that turn a new file to WAL at once would each wait for the other: SQLite
+    refuses one of them at once, whatever its busy_timeout.
+    """
+    give_up = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            cursor.execute(statement)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                raise
+            time.sleep(LOCK_POLL_S)
+        else:
+            return
 
 
 @contextmanager

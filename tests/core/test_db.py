@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -117,6 +118,23 @@ async def test_a_cancelled_writer_lets_go_of_the_lock(engine: AsyncEngine, attem
     await asyncio.gather(writer, return_exceptions=True)
     async with asyncio.timeout(2), write(engine) as conn:
         assert (await conn.execute(select(catalogues))).all() == []
+
+
+async def test_a_new_file_that_another_process_has_locked_is_waited_for(tmp_path: Path) -> None:
+    file = tmp_path / "catalogue.db"
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        opened = asyncio.create_task(
+            asyncio.to_thread(asyncio.run, _open_and_close(f"sqlite:///{file}"))
+        )
+        await asyncio.sleep(0.3)
+        assert not opened.done()
+        other.execute("COMMIT")
+        await opened
+
+
+async def _open_and_close(url: str) -> None:
+    await (await open_database(url, create=True)).dispose()
 
 
 async def test_a_path_with_odd_characters_is_just_a_path(tmp_path: Path) -> None:
