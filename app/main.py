@@ -26,6 +26,7 @@ from core.errors import ModelMissingError
 from core.retrieval.generation import Generation
 from core.types import Space
 from reranker.load import OWN_RERANKER, load_reranker
+from reranker.need import load_need
 from reranker.overlap import OverlapReranker, Reranker
 from reranker.policy import load_policy
 
@@ -75,6 +76,7 @@ async def open_parts(
         embedder=embedder,
         second_stage=second_stage,
         policy=policy,
+        need=load_need(embedder.space),
         ledger=ledger,
         executor=executor,
     )

@@ -1,4 +1,5 @@
-"""The `loadstar` program: index, serve, route, show, eval, fit, train, report, doctor."""
+"""The `loadstar` program: index, serve, route, show, eval, fit, calibrate, train,
+report, doctor."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ import sys
 import typer
 
 from app.settings import AppSettings
-from cli import doctor, evaluate, fit, index, report, route, serve, show, train
+from cli import calibrate, doctor, evaluate, fit, index, report, route, serve, show, train
 from cli.output import print_error
 from core.errors import LoadstarError
 from core.settings import refuse_unknown_settings
@@ -27,6 +28,7 @@ program.command("route", epilog=route.EXAMPLE)(route.route)
 program.command("show", epilog=show.EXAMPLE)(show.show)
 program.command("eval", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 program.command("fit", epilog=fit.EXAMPLE)(fit.fit)
+program.command("calibrate", epilog=calibrate.EXAMPLE)(calibrate.calibrate)
 program.add_typer(train.program, name="train")
 program.add_typer(report.program, name="report")
 program.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)

@@ -1,4 +1,4 @@
-"""`loadstar train`: our encoder and our reranker from the development data, resumable."""
+"""`loadstar train`: what Loadstar ships as weights, from the development data; resumable."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 from cli.output import DataDir, Json, given, print_json, stderr, stdout
 from cli.progress import Bars
 from core.embedding import DEFAULT_ENCODER
-from core.errors import ModelMissingError
+from core.errors import ModelMissingError, SettingsError
 from core.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ EXAMPLE = "Example: loadstar train encoder --data ../data --output models/loadst
 RERANKER_EXAMPLE = (
     "Example: loadstar train reranker --data ../data --output models/loadstar-reranker"
 )
+
+NEED_EXAMPLE = "Example: loadstar train need --data ../data --output reranker/need.json"
 
 Data = Annotated[Path, typer.Option(help="Folder of labelled rows and skills.jsonl.xz.")]
 Output = Annotated[Path, typer.Option(help="Folder to write the exported model to.")]
@@ -133,6 +135,37 @@ def reranker(
             on_list=partial(bars.show, "lists"),
         )
     _report(curve, folder, output, f"LOADSTAR_RERANKER={output} loadstar serve", as_json)
+
+
+@program.command("need", epilog=NEED_EXAMPLE)
+def need(
+    data: Data,
+    output: Annotated[Path, typer.Option(help="File to write it to.")],
+    encoder: Annotated[
+        str, typer.Option(help="Folder or name of the encoder whose vectors it weighs.")
+    ] = DEFAULT_ENCODER,
+    as_json: Json = False,
+) -> None:
+    """Fit what tells tasks that need a skill from messages that need none, for one encoder.
+
+    The figure is over calibration rows. It is used where it lies at `reranker/need.json`.
+    """
+    with _needing_extras():
+        from evaluation.prepare import read_verified
+        from evaluation.split import committed
+        from evaluation.training_need import train_need
+    if not output.parent.is_dir():
+        raise SettingsError(f"--output: there is no folder {output.parent}")
+    stderr.print(f"reading {data}")
+    figures = train_need(read_verified(data, "quick", committed()), encoder, output)
+    if as_json:
+        print_json(figures | {"written": str(output)})
+        return
+    stdout.print(
+        f"{figures['needing']:,} tasks and {figures['needless']:,} messages that need no skill; "
+        f"AUROC on MetaTool's calibration rows {figures['metatool-awareness']:.3f}"
+    )
+    stdout.print(f"written to {output}")
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from evaluation.fitting import (
     catalogues_of,
     fitting_queries,
     observe_all,
+    scopes_of,
     within_catalogues,
     without_each,
 )
@@ -37,7 +38,7 @@ def judge(
 ) -> DecisionRow:
     """What the router would have decided by this policy, by the router's own functions."""
     features = [seen.features for seen in observation.skills]
-    scale = policy.scale(observation.scored_by)
+    scale = policy.scale_in(observation.scored_by, observation.around)
     decision = decide(
         probabilities(features, scale),
         scale,
@@ -87,7 +88,7 @@ async def decision_lines(
         await observe_all(observer, labelled, [POOL], on_step),
     )
     fitting = fitting_queries(material.labelled)
-    seen = await observe_all(observer, fitting, catalogues_of(fitting), on_step)
+    seen = await observe_all(observer, fitting, scopes_of(fitting), on_step)
     elsewhere = without_each(seen, material.labelled, bench.policy)
     held_out = [
         case for case in cases if all(each.scope in elsewhere for each in case.observations)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 
 from app.routing.second_stage import PARTIAL
@@ -18,6 +18,7 @@ from evaluation.types import POOL, Query, Split
 from reranker.learn.fit_policy import (
     CrossFit,
     Rows,
+    covering,
     cross_fit,
     fit_calibrated,
     rows_of,
@@ -65,6 +66,11 @@ def catalogues_of(queries: Sequence[Query]) -> list[str]:
     return sorted({query.catalogue for query in queries if query.catalogue})
 
 
+def scopes_of(queries: Sequence[Query]) -> list[str]:
+    """Each catalogue by itself, and all of them."""
+    return [*catalogues_of(queries), POOL]
+
+
 def within_catalogues(queries: Sequence[Query]) -> list[Query]:
     """The rows whose catalogue is indexed whole, and the requests that need no tool in each."""
     inside = [query for query in queries if query.source in WITHIN]
@@ -80,7 +86,7 @@ def within_catalogues(queries: Sequence[Query]) -> list[Query]:
 
 
 def fitting_queries(labelled: Labelled) -> list[Query]:
-    """The train and calibration rows that decisions are fitted on: within whole catalogues."""
+    """The train and calibration rows that decisions are fitted on: of whole catalogues."""
     rows = within_catalogues(labelled.queries)
     return [query for query in rows if query.split is not Split.TEST]
 
@@ -118,7 +124,7 @@ def fit(observations: Sequence[Observation], base: Policy) -> Policy:
             rows=_named(of_scale, "train and calibration"),
             negatives=_negatives(held),
         )
-    return with_scales(base, scales)
+    return with_scales(base, scales, covering([each.around for each in rows]))
 
 
 def fit_own(observations: Sequence[Observation], base: Policy) -> CrossFit:
@@ -130,6 +136,7 @@ def fit_own(observations: Sequence[Observation], base: Policy) -> CrossFit:
         scored_by=_one_scale(observations),
         calibration=_named(observations, f"own file, over {base.id}"),
         negatives=_negatives(observations),
+        covers=covering([each.around for each in observations]),
     )
 
 
@@ -190,27 +197,42 @@ async def fit_data(prepared: Prepared, settings: AppSettings, *, on_step: OnStep
         query for query in fitting_queries(prepared.labelled) if may_train(query, prepared.skills)
     ]
     seen: list[Observation] = []
-    for way in _ways_to_score(settings):
-        on_step(f"scored by {way.reranker}{PARTIAL * (way.rerank_tokens == 1)}")
-        async with open_bench(way, apart=frozenset({METATOOL})) as bench:
+    for way in ways_to_score(settings):
+        on_step(f"scored by {way.name}")
+        async with open_bench(way.settings, apart=frozenset({METATOOL})) as bench:
             material = labelled_material(bench, prepared, Split.TRAIN)
             observer = Observer(bench, material.twins, material.clusters)
-            found = await observe_all(observer, queries, catalogues_of(queries), on_step)
-            seen += [_partial(each) for each in found] if way.rerank_tokens == 1 else found
+            found = await observe_all(observer, queries, scopes_of(queries), on_step)
+            seen += way.named(found)
     return fit(seen, load_policy(settings.policy_file))
 
 
-def _ways_to_score(settings: AppSettings) -> list[AppSettings]:
-    """The settings, with one token to spend (so one chunk), and without a model."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """One way to score an answer, as a server with these settings would."""
+
+    settings: AppSettings
+    partial: bool = False  # as if the deadline had come after the first chunk
+
+    @property
+    def name(self) -> str:
+        """What `scored_by` says."""
+        return self.settings.reranker + PARTIAL * self.partial
+
+    def named(self, observations: Sequence[Observation]) -> list[Observation]:
+        """The observations as scored in this way."""
+        if not self.partial:
+            return list(observations)
+        return [replace(each, scored_by=each.scored_by + PARTIAL) for each in observations]
+
+
+def ways_to_score(settings: AppSettings) -> list[Way]:
+    """By the reranker of the settings, by it with one token to spend (so one chunk), and by
+    words."""
     if settings.reranker == FALLBACK:
-        return [settings]
+        return [Way(settings=settings)]
     return [
-        settings,
-        settings.model_copy(update={"rerank_tokens": 1}),
-        settings.model_copy(update={"reranker": FALLBACK}),
+        Way(settings=settings),
+        Way(settings=settings.model_copy(update={"rerank_tokens": 1}), partial=True),
+        Way(settings=settings.model_copy(update={"reranker": FALLBACK})),
     ]
-
-
-def _partial(observation: Observation) -> Observation:
-    """As if the deadline had come after the first chunk, which was all that was scored."""
-    return replace(observation, scored_by=observation.scored_by + PARTIAL)

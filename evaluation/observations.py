@@ -26,6 +26,7 @@ from evaluation.retrieval_metrics import Twins
 from evaluation.systems import Bench
 from evaluation.types import POOL, Place, Query, catalogue_of
 from reranker.decision import Features
+from reranker.policy import Surroundings
 
 K = RouteRequest.model_fields["k"].default
 """Skills that an answer judges by default."""
@@ -64,6 +65,7 @@ class Observation:
     component: str  # what is tied together: no independent draws
     weak: bool  # a negative that nobody checked
     scored_by: str
+    around: Surroundings
     named: bool  # the first skill is one that the task calls by its name
     visible: bool
     searchable: bool
@@ -160,7 +162,8 @@ class Observer:
         )
         answer = await self._router.answer(request, snapshot, Timings())
         ranked: list[RoutedSkill] = [*answer.skills, *answer.not_loaded]
-        features = (answer.explain or {})["features"]
+        explained = answer.explain or {}
+        features = explained["features"]
         return Observation(
             qid=query.qid,
             source=query.source,
@@ -171,6 +174,7 @@ class Observer:
             component=self._component.get(query.qid, query.qid),
             weak=query.weak_negative,
             scored_by=answer.scored_by,
+            around=Surroundings(**explained["surroundings"]),
             named=any(skill.exact_name for skill in ranked[:1]),
             visible=answer.reason != "nothing_visible",
             searchable=answer.reason != "no_words",
@@ -227,6 +231,7 @@ def read_observations(file: Path) -> list[Observation]:
             **row
             | {
                 "condition": Condition(row["condition"]),
+                "around": Surroundings(**row["around"]),
                 "skills": tuple(
                     Seen(**seen | {"twins": tuple(seen["twins"])}) for seen in row["skills"]
                 ),

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import accumulate
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,7 @@ class SkillEvidence:
     similarity: float  # cosine of its best passage; at most the last hit's where no hit itself
     lexical: float  # its BM25 score; 0 where the arm did not return it
     words: Set[str]  # analysed words that it holds
+    excluded: Set[str]  # words of its description that only say what it is not for
     rerank: float  # the second stage's score; of one that it was not asked about, its lowest
 
 
@@ -51,6 +53,7 @@ class Evidence:
     lexical: Sequence[float]  # scores of the lexical arm's hits without twins, best first
     background: NDArray[np.float32]  # best similarity to each background query, shape (queries,)
     idf: Mapping[str, float]  # of every distinct analysed word of the task
+    need: float  # logit that the task needs any skill; 0 where nothing can tell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +61,7 @@ class Feature:
     """One number about the skill at a place of the ranking."""
 
     of: Callable[[Evidence, int], float]
-    rising: bool  # more of it never speaks against the skill, so its weight is not negative
+    sign: Literal[-1, 1] = 1  # of its weight: more of it never speaks for the other side
 
 
 def dense_lift(similarity: float, background: NDArray[np.float32]) -> float:
@@ -124,13 +127,23 @@ def _rerank(known: Evidence, place: int) -> float:
     return known.skills[place].rerank
 
 
+def _need(known: Evidence, place: int) -> float:
+    return known.need
+
+
+def _excluded(known: Evidence, place: int) -> float:
+    return coverage(known.idf, known.skills[place].excluded)
+
+
 FEATURES: Mapping[str, Feature] = MappingProxyType(
     {
-        "dense_lift": Feature(of=_dense_lift, rising=True),
-        "coverage": Feature(of=_coverage, rising=True),  # [0, 1]
-        "dense_margin": Feature(of=_dense_margin, rising=True),
-        "lexical_margin": Feature(of=_lexical_margin, rising=True),
-        "rerank": Feature(of=_rerank, rising=True),  # on the scale of whoever scored
+        "dense_lift": Feature(of=_dense_lift),
+        "coverage": Feature(of=_coverage),  # [0, 1]
+        "dense_margin": Feature(of=_dense_margin),
+        "lexical_margin": Feature(of=_lexical_margin),
+        "rerank": Feature(of=_rerank),  # on the scale of whoever scored
+        "need": Feature(of=_need),  # logit
+        "excluded": Feature(of=_excluded, sign=-1),  # [0, 1]
     }
 )
 
@@ -152,12 +165,13 @@ class ScaleWeights(BaseModel):
     weights: dict[str, float]  # by feature; one that is not named counts nothing
 
     @model_validator(mode="after")
-    def _known_and_rising(self) -> ScaleWeights:
+    def _known_and_of_their_sign(self) -> ScaleWeights:
         for name, weight in self.weights.items():
             if name not in FEATURES:
                 raise ValueError(f"{name!r} is no feature; there are {', '.join(FEATURES)}")
-            if FEATURES[name].rising and weight < 0:
-                raise ValueError(f"the weight of {name!r} must not be negative")
+            if FEATURES[name].sign * weight < 0:
+                wrong = "negative" if weight < 0 else "positive"
+                raise ValueError(f"the weight of {name!r} must not be {wrong}")
         return self
 
 

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from core.retrieval.lexical import analyse
+from core.text import without_exclusions
 from reranker.interaction import Standing
 from reranker.pairs import Document
 
@@ -81,3 +82,10 @@ def word_weights(document: Document) -> Mapping[str, float]:
     weights.update(dict.fromkeys(analyse(document.description), DESCRIPTION_WEIGHT))
     weights.update(dict.fromkeys(analyse(document.name), NAME_WEIGHT))
     return weights
+
+
+@lru_cache(maxsize=512)
+def excluded_words(name: str, description: str) -> frozenset[str]:
+    """Analysed words of a description that stand only where it says what the skill is not for."""
+    kept = analyse(f"{name} {without_exclusions(description)}")
+    return frozenset(analyse(description)).difference(kept)

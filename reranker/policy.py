@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -14,6 +16,13 @@ from reranker.decision import ScaleWeights
 UNCALIBRATED = "uncalibrated"
 FALLBACK = "overlap"  # what scores where no model does
 SHIPPED = Path(__file__).with_name("policy.json")
+
+_PROMISES_NOTHING: dict[str, Any] = {
+    "calibration": UNCALIBRATED,
+    "false_load": (),
+    "negatives": "",
+    "catalogues": {},
+}
 
 
 class Promise(BaseModel):
@@ -25,10 +34,66 @@ class Promise(BaseModel):
     threshold: float = Field(ge=0, le=1)
 
 
-class Scale(ScaleWeights):
-    """How the answers of one reranker are ordered and judged."""
+class Calibrated(BaseModel):
+    """What a probability and a promise rest on, and the promises that can be made on it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     calibration: str = Field(min_length=1, description="the rows it rests on, or `uncalibrated`")
+    false_load: tuple[Promise, ...] = Field(
+        default=(), description="from which probability a skill is loaded to keep which promise"
+    )
+    negatives: str = Field(default="", description="the rows that the promise was made on")
+
+
+class OwnCalibration(Calibrated):
+    """The same for one catalogue, by its own rows."""
+
+    encoder: str = Field(description="revision of the encoder that they were routed with")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a task is routed over."""
+
+    encoder: str  # its revision
+    skills: int  # that the request may see
+    background: float  # their mean best cosine to the background queries
+    catalogue: str  # the only one that is seen, or EVERYTHING
+
+
+CONFIDENCE = "confidence"
+"""The name of the first skill's probability among the `quantiles`."""
+
+EVERYTHING = "*"
+"""What a calibration over all catalogues together is filed under."""
+
+
+class Coverage(BaseModel):
+    """The surroundings that a policy was fitted in; elsewhere it is not calibrated."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    encoder: str = Field(description="its revision")
+    skills: tuple[int, int] = Field(description="fewest and most that were seen at once")
+    background: tuple[float, float] = Field(description="least and greatest mean best cosine")
+
+    def holds(self, around: Surroundings) -> bool:
+        """Whether they are like these: half the fewest to twice the most skills, and a
+        background within .1. How far a fit carries beyond its catalogues is a judgement: four of
+        them cannot show it."""
+        fewest, most = self.skills
+        least, greatest = self.background
+        return (
+            around.encoder == self.encoder
+            and fewest <= 2 * around.skills <= 4 * most
+            and least - 0.1 <= around.background <= greatest + 0.1
+        )
+
+
+class Scale(ScaleWeights, Calibrated):
+    """How the answers of one reranker are ordered and judged."""
+
     rerank_weight: float = Field(ge=0, le=1, description="of its score beside the fused one")
     enough: float | None = Field(
         default=None,
@@ -37,10 +102,14 @@ class Scale(ScaleWeights):
     )
     load: float = Field(ge=0, le=1)
     consider: float = Field(ge=0, le=1)
-    false_load: tuple[Promise, ...] = Field(
-        default=(), description="from which probability a skill is loaded to keep which promise"
+    catalogues: dict[str, OwnCalibration] = Field(
+        default={}, description="by catalogue, or `*`: what `loadstar calibrate` found there"
     )
-    negatives: str = Field(default="", description="the rows that the promise was made on")
+    quantiles: dict[str, tuple[float, ...]] = Field(
+        default={},
+        description="by feature, and of the `confidence`: what parts the calibration rows into "
+        "tenths, which drift is told by",
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Scale:
@@ -66,6 +135,9 @@ class Policy(BaseModel):
     id: str = Field(min_length=1)
     arm_weights: dict[str, float]
     scales: dict[str, Scale] = Field(description="by the `scored_by` they judge")
+    covers: Coverage | None = Field(
+        default=None, description="where it is calibrated; everywhere without"
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> Policy:
@@ -80,8 +152,22 @@ class Policy(BaseModel):
         is judged, uncalibrated, as the fallback is."""
         if found := self.scales.get(scored_by):
             return found
-        unknown = {"calibration": UNCALIBRATED, "rerank_weight": 1.0, "false_load": ()}
-        return self.scales[FALLBACK].model_copy(update=unknown)
+        return self.scales[FALLBACK].model_copy(update=_PROMISES_NOTHING | {"rerank_weight": 1.0})
+
+    def scale_in(self, scored_by: str, around: Surroundings) -> Scale:
+        """The scale of a reranker, with the promises that hold in these surroundings.
+
+        A catalogue that was calibrated itself has its own; elsewhere they are those of the fit,
+        or none where the surroundings are unlike all that it has seen.
+        """
+        scale = self.scale(scored_by)
+        own = scale.catalogues.get(around.catalogue)
+        if own and own.encoder == around.encoder:
+            fields = Calibrated.model_fields
+            return scale.model_copy(update={name: getattr(own, name) for name in fields})
+        if self.covers and not self.covers.holds(around):
+            return scale.model_copy(update=_PROMISES_NOTHING)
+        return scale
 
 
 def load_policy(path: Path = SHIPPED) -> Policy:

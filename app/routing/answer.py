@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from app.routing.contract import NotLoaded, RoutedSkill, RouteRequest, Scores, T
 from app.routing.select import snippet
 from core.types import Decision, Scored, SkillVersion, Verdict
 from reranker.decision import Features
+from reranker.policy import Surroundings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,9 +113,12 @@ def _content(version: SkillVersion, include: str) -> str | None:
             return None
 
 
-def explanation(judged: Sequence[Judged], background: NDArray[np.float32]) -> dict[str, object]:
+def explanation(
+    judged: Sequence[Judged], background: NDArray[np.float32], around: Surroundings
+) -> dict[str, object]:
     """The decision features of each skill by id, and the background they are relative to."""
     return {
+        "surroundings": asdict(around),
         "background": {
             "mean": round(float(background.mean()), 4),
             "spread": round(float(background.std()), 4),

@@ -35,9 +35,10 @@ from core.text import query_text
 from core.types import ArmHit, Candidate, Decision, Filters, Scored, SkillVersion, Verdict
 from reranker.decision import Evidence, SkillEvidence, features, probabilities
 from reranker.interaction import Standing
-from reranker.overlap import word_weights
+from reranker.need import Need
+from reranker.overlap import excluded_words, word_weights
 from reranker.pairs import Document
-from reranker.policy import Policy, Scale
+from reranker.policy import EVERYTHING, Policy, Scale, Surroundings
 
 Result = TypeVar("Result")
 
@@ -56,6 +57,7 @@ class Found:
     lexical: LexicalResult
     candidates: Sequence[Candidate]
     named: frozenset[int]
+    need: float  # logit that the task needs any skill
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +94,7 @@ class Router:
         embedder: Embedder,
         second_stage: SecondStage,
         policy: Policy,
+        need: Need | None,
         ledger: Ledger,
         executor: Executor,
     ) -> None:
@@ -101,6 +104,7 @@ class Router:
         self._embedder = embedder
         self._second_stage = second_stage
         self._policy = policy
+        self._need = need
         self._ledger = ledger
         self._executor = executor
         self._in_flight = 0
@@ -187,6 +191,7 @@ class Router:
             lexical=worded,
             candidates=_named_first(fused, named),
             named=frozenset(named),
+            need=self._need.logit(vector) if self._need else 0.0,
         )
         timings.keep("fuse", started)
         return found
@@ -215,7 +220,7 @@ class Router:
             if candidate.row in versions
         ]
         reranked = await self._second_stage.score(task, contenders)
-        scale = self._policy.scale(reranked.scored_by)
+        scale = self._policy.scale_in(reranked.scored_by, self._around(found))
         ordered = order(
             found.candidates,
             versions,
@@ -226,6 +231,15 @@ class Router:
         ranked = Ranked(skills=collapse_twins(ordered), scored_by=reranked.scored_by, scale=scale)
         timings.keep("rerank", started)
         return ranked
+
+    def _around(self, found: Found) -> Surroundings:
+        background = found.view.background(found.filters)
+        return Surroundings(
+            encoder=self._embedder.space.revision,
+            skills=found.view.count(found.filters),
+            background=float(background.mean()) if background.size else 0.0,
+            catalogue=found.view.only_catalogue(found.filters) or EVERYTHING,
+        )
 
     def _judge(self, ranked: Ranked, k: int, found: Found, timings: Timings) -> list[Judged]:
         """The first k skills with their features and their probability of helping."""
@@ -283,7 +297,11 @@ class Router:
             seq=found.seq,
             recorded=False,
             timings_ms={},
-            explain=answer.explanation(judged, background) if request.explain else None,
+            explain=(
+                answer.explanation(judged, background, self._around(found))
+                if request.explain
+                else None
+            ),
         )
 
     async def _record(self, request: RouteRequest, reply: RouteAnswer, timings: Timings) -> bool:
@@ -353,6 +371,7 @@ def _evidence(ranked: Sequence[Scored], found: Found, lowest: float) -> Evidence
                 similarity=scored.arm_scores.get("dense", least),
                 lexical=scored.arm_scores.get("lexical", 0.0),
                 words=word_weights(_document(scored.version)).keys(),
+                excluded=excluded_words(scored.version.name, scored.version.description),
                 rerank=lowest if scored.rerank is None else scored.rerank,
             )
             for scored in ranked
@@ -361,4 +380,5 @@ def _evidence(ranked: Sequence[Scored], found: Found, lowest: float) -> Evidence
         lexical=[hit.score for hit in found.lexical.hits if hit.row not in twins],
         background=found.view.background(found.filters),
         idf=found.lexical.idf,
+        need=found.need,
     )

@@ -44,12 +44,22 @@ class Visible:
         return np.packbits(np.repeat(self.mask, per_row), bitorder="little")
 
     @cached_property
+    def _codes(self) -> NDArray[np.integer]:
+        """Of the catalogues with a visible row."""
+        return np.unique(self.segment.rows.catalogue_codes[self.mask])
+
+    @cached_property
+    def catalogues(self) -> frozenset[str]:
+        """Those with a visible row."""
+        return frozenset(self.segment.rows.catalogues[code] for code in self._codes.tolist())
+
+    @cached_property
     def background(self) -> NDArray[np.float32] | None:
         """Best similarity of the visible catalogues to each background query, None without any."""
-        codes = np.unique(self.segment.rows.catalogue_codes[self.mask])
-        if not len(codes):
+        if not len(self._codes):
             return None
-        best: NDArray[np.float32] = self.segment.background[codes].max(axis=0).astype(np.float32)
+        found = self.segment.background[self._codes]
+        best: NDArray[np.float32] = found.max(axis=0).astype(np.float32)
         return best
 
 
@@ -103,6 +113,11 @@ class View:
     def count(self, filters: Filters) -> int:
         """How many rows the filters let through."""
         return sum(part.count for part in self.visible(filters))
+
+    def only_catalogue(self, filters: Filters) -> str | None:
+        """The catalogue of every visible row, None where there are several or no row."""
+        seen = frozenset[str]().union(*(part.catalogues for part in self.visible(filters)))
+        return next(iter(seen)) if len(seen) == 1 else None
 
     def called(self, task: str, filters: Filters) -> list[int]:
         """Rows whose name the task calls and no other visible row bears, in the task's order.

@@ -18,7 +18,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from reranker.decision import FEATURES, Features, ScaleWeights
-from reranker.policy import Policy, Promise, Scale
+from reranker.policy import CONFIDENCE, Coverage, Policy, Promise, Scale, Surroundings
 
 # What the base policy says counts as much as this many rows where a few own ones refit it: fifty
 # queries, which with their right skills removed are a hundred rows, move it half of the way.
@@ -32,6 +32,8 @@ Stricter than the best separation, which `consider` begins at: between them lies
 
 ALPHAS = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
 """The promises that a table offers where its rows suffice."""
+
+TENTHS = tuple(n / 10 for n in range(1, 10))
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -95,16 +97,53 @@ def fit_calibrated(
             "consider": consider,
             "load": max(consider, load_threshold(calibration, p)),
             "false_load": promises(calibration, p),
+            "quantiles": quantiles(calibration, p),
+            "catalogues": {},
         }
     )
 
 
-def with_scales(base: Policy, scales: Mapping[str, Scale]) -> Policy:
-    """The policy with these scales beside those that it has for other rerankers."""
+def with_scales(
+    base: Policy, scales: Mapping[str, Scale], covers: Coverage | None = None
+) -> Policy:
+    """The policy with these scales beside those that it has for other rerankers.
+
+    `covers` is where they were fitted; without one, where the base was.
+    """
     joined = {**base.scales, **scales}
-    content = [base.arm_weights, *(f"{name} {scale!r}" for name, scale in sorted(joined.items()))]
+    covers = covers or base.covers
+    content = [base.arm_weights, covers, *sorted(joined.items())]
     digest = hashlib.sha256(repr(content).encode()).hexdigest()
-    return Policy(id=f"fitted-{digest[:8]}", arm_weights=base.arm_weights, scales=joined)
+    return Policy(
+        id=f"fitted-{digest[:8]}", arm_weights=base.arm_weights, scales=joined, covers=covers
+    )
+
+
+def covering(seen: Sequence[Surroundings]) -> Coverage:
+    """What reaches from the least to the greatest of each. Raises ValueError for two encoders."""
+    encoders = {each.encoder for each in seen}
+    if len(encoders) != 1:
+        raise ValueError(f"rows of one encoder are needed, not of {len(encoders)}")
+    skills = [each.skills for each in seen]
+    background = [each.background for each in seen]
+    return Coverage(
+        encoder=encoders.pop(),
+        skills=(min(skills), max(skills)),
+        background=(round(min(background), 4), round(max(background), 4)),
+    )
+
+
+def quantiles(rows: Rows, p: Floats) -> dict[str, tuple[float, ...]]:
+    """What parts the rows into tenths, groups alike: of each feature, and of the confidence."""
+    weight = balance(rows)
+    columns = {**dict(zip(rows.names, rows.features.T, strict=True)), CONFIDENCE: p}
+    return {
+        name: tuple(
+            round(float(value), 6)
+            for value in np.quantile(column, TENTHS, weights=weight, method="inverted_cdf")
+        )
+        for name, column in columns.items()
+    }
 
 
 def balance(rows: Rows) -> Floats:
@@ -120,8 +159,8 @@ def fit_scale(rows: Rows, base: ScaleWeights | None = None) -> ScaleWeights:
 
     That prior is catalytic (Huang, Stein, Rubin and Kou 2020): `PRIOR_ROWS` further rows like
     these, useful with the probability that the base gives them. It needs no scale of its own and
-    keeps the fit finite where rows are few or separable. The weight of a rising feature stays
-    nonnegative. Raises ValueError where there are no rows.
+    keeps the fit finite where rows are few or separable. A weight keeps the
+    sign of its feature. Raises ValueError where there are no rows.
     """
     if not len(rows):
         raise ValueError("no rows to fit on")
@@ -142,7 +181,7 @@ def fit_scale(rows: Rows, base: ScaleWeights | None = None) -> ScaleWeights:
     start = np.zeros(columns.shape[1])
     bounds = [
         (None, None),
-        *((0.0 if FEATURES[name].rising else None, None) for name in rows.names),
+        *((0.0, None) if FEATURES[name].sign > 0 else (None, 0.0) for name in rows.names),
     ]
     solution = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
     slopes = solution[1:] / spread
@@ -236,6 +275,7 @@ def cross_fit(
     scored_by: str,
     calibration: str,
     negatives: str,
+    covers: Coverage,
     folds: int = FOLDS,
 ) -> CrossFit:
     """A policy where rows are too few to keep some apart for its promises.
@@ -259,9 +299,11 @@ def cross_fit(
                 "calibration": calibration,
                 "negatives": negatives,
                 "false_load": promises(part, _out_of_fold(part, fold[chosen], known)),
+                "quantiles": quantiles(part, predict(part, scale)),
+                "catalogues": {},
             }
         )
-        return with_scales(base, {scored_by: fitted})
+        return with_scales(base, {scored_by: fitted}, covers)
 
     return CrossFit(
         policy=policy(fold >= 0),

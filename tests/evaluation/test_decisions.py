@@ -11,16 +11,23 @@ import pytest
 
 from app.routing.second_stage import PARTIAL
 from app.settings import AppSettings
-from evaluation import fitting
 from evaluation.datasets import METATOOL, Labelled, SkillRow
 from evaluation.decision_metrics import report
 from evaluation.decisions import PROMISED, judge, labelled_cases, lines_of, own_cases
-from evaluation.fitting import NO_TOOL, fit, may_train, usable, within_catalogues, without_each
+from evaluation.fitting import (
+    NO_TOOL,
+    fit,
+    may_train,
+    usable,
+    ways_to_score,
+    within_catalogues,
+    without_each,
+)
 from evaluation.observations import Condition, Observation, Seen
 from evaluation.split import Assignment, Ties
 from evaluation.types import POOL, Split
 from reranker.decision import FEATURES, ScaleWeights, probability
-from reranker.policy import FALLBACK, SHIPPED, Policy, load_policy
+from reranker.policy import FALLBACK, SHIPPED, Policy, Surroundings, load_policy
 from tests.evaluation.rows import a_query
 
 BASE = load_policy(SHIPPED)
@@ -49,6 +56,7 @@ def an_observation(
         component=f"skill {number // 2}",
         weak=weak,
         scored_by="overlap",
+        around=Surroundings(encoder="e", skills=300, background=0.2, catalogue=scope),
         named=False,
         visible=True,
         searchable=True,
@@ -134,15 +142,16 @@ def test_every_way_to_score_gets_a_scale_of_its_own() -> None:
 
 
 def test_a_model_is_observed_whole_cut_off_after_a_chunk_and_gone() -> None:
-    ways = fitting._ways_to_score(AppSettings(reranker="mine"))
-    assert [(way.reranker, way.rerank_tokens == 1) for way in ways] == [
+    ways = ways_to_score(AppSettings(reranker="mine"))
+    assert [(way.name, way.settings.rerank_tokens == 1) for way in ways] == [
         ("mine", False),
-        ("mine", True),
+        ("mine" + PARTIAL, True),
         (FALLBACK, False),
     ]
-    assert len(fitting._ways_to_score(AppSettings(reranker=FALLBACK))) == 1
+    assert len(ways_to_score(AppSettings(reranker=FALLBACK))) == 1
     (seen,) = drawn(1)
-    assert fitting._partial(seen) == replace(seen, scored_by=seen.scored_by + PARTIAL)
+    assert ways[0].named([seen]) == [seen]
+    assert ways[1].named([seen]) == [replace(seen, scored_by=seen.scored_by + PARTIAL)]
 
 
 def test_test_rows_and_unchecked_negatives_change_nothing_that_is_fitted() -> None:

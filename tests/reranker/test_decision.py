@@ -68,18 +68,25 @@ def test_more_evidence_never_lowers_the_probability(
 def test_every_feature_is_found_of_every_ranked_skill() -> None:
     known = Evidence(
         skills=[
-            SkillEvidence(similarity=0.5, lexical=9, words={"pdf"}, rerank=2.5),
-            SkillEvidence(similarity=0.2, lexical=0, words=set(), rerank=-4.0),
+            SkillEvidence(similarity=0.5, lexical=9, words={"pdf"}, excluded=set(), rerank=2.5),
+            SkillEvidence(similarity=0.2, lexical=0, words=set(), excluded={"fill"}, rerank=-4.0),
         ],
         similarities=[0.5, 0.2],
         lexical=[9.0],
         background=np.array([0.1, 0.2], dtype=np.float32),
         idf={"pdf": 3.0, "fill": 1.0},
+        need=1.5,
     )
     first, second = features(known)
     assert first.keys() == second.keys() == FEATURES.keys()
     assert first["coverage"] == 0.75
-    assert all(first[name] > second[name] for name in FEATURES)
+    assert first["need"] == second["need"] == 1.5
+    assert all(
+        feature.sign * first[name] > feature.sign * second[name]
+        for name, feature in FEATURES.items()
+        if name != "need"
+    )
+    assert second["excluded"] == 0.25
     # One next hit, and four that are missing count as the background's mean.
     assert first["dense_margin"] == pytest.approx(0.5 - (0.2 + 4 * 0.15) / 5)
 
@@ -102,8 +109,10 @@ def test_a_feature_without_a_weight_counts_nothing() -> None:
     assert probability(found(9, 0), scale) == 0.5
 
 
-@pytest.mark.parametrize("weights", [{"coverage": -1}, {"covrage": 1}])
-def test_a_weight_that_falls_or_has_no_feature_is_refused(weights: dict[str, float]) -> None:
+@pytest.mark.parametrize("weights", [{"coverage": -1}, {"excluded": 1}, {"covrage": 1}])
+def test_a_weight_against_its_sign_or_without_a_feature_is_refused(
+    weights: dict[str, float],
+) -> None:
     with pytest.raises(ValidationError, match=next(iter(weights))):
         ScaleWeights(bias=0, weights=weights)
 

@@ -14,18 +14,27 @@ from reranker.learn.fit_policy import (
     Floats,
     Rows,
     balance,
+    covering,
     cross_fit,
     fit_calibrated,
     fit_scale,
     load_threshold,
     predict,
     promises,
+    quantiles,
     rows_of,
     separating_threshold,
     smallest_promise,
     with_scales,
 )
-from reranker.policy import FALLBACK, SHIPPED, load_policy
+from reranker.policy import (
+    CONFIDENCE,
+    EVERYTHING,
+    FALLBACK,
+    SHIPPED,
+    Surroundings,
+    load_policy,
+)
 
 BASE = load_policy(SHIPPED)
 TRUTH = ScaleWeights(bias=-2, weights={"dense_margin": 0.8, "lexical_margin": 2.0})
@@ -73,7 +82,7 @@ def test_few_rows_move_the_base_a_little_and_many_override_it() -> None:
 
 def test_a_rising_feature_that_misleads_gets_no_weight() -> None:
     truth = TRUTH.model_construct(bias=1.0, weights=TRUTH.weights | {"lexical_margin": -3.0})
-    assert FEATURES["lexical_margin"].rising
+    assert FEATURES["lexical_margin"].sign > 0
     assert fit_scale(drawn(3_000, truth=truth)).weights["lexical_margin"] == 0
 
 
@@ -184,5 +193,35 @@ def test_no_row_is_judged_by_what_was_fitted_on_its_cluster() -> None:
 
 def fit(rows: Rows, clusters: list[str]) -> CrossFit:
     return cross_fit(
-        rows, clusters, BASE, scored_by="overlap", calibration="these", negatives="those"
+        rows,
+        clusters,
+        BASE,
+        scored_by="overlap",
+        calibration="these",
+        negatives="those",
+        covers=covering([around(30)]),
     )
+
+
+def around(skills: int, background: float = 0.2, encoder: str = "e") -> Surroundings:
+    return Surroundings(encoder=encoder, skills=skills, background=background, catalogue=EVERYTHING)
+
+
+def test_a_policy_covers_what_lies_between_its_surroundings() -> None:
+    covers = covering([around(30, 0.15), around(1_000, 0.35), around(200, 0.2)])
+    assert (covers.skills, covers.background) == ((30, 1_000), (0.15, 0.35))
+    assert covers.holds(around(500, 0.3)) and covers.holds(around(2_000, 0.44))
+    unlike = [around(14), around(2_001), around(500, 0.04), around(500, 0.46)]
+    assert not any(covers.holds(each) for each in [*unlike, around(500, encoder="other")])
+
+
+def test_a_policy_covers_one_encoder() -> None:
+    with pytest.raises(ValueError, match="one encoder"):
+        covering([around(30), around(30, encoder="other")])
+
+
+def test_quantiles_part_rows_into_tenths_groups_alike() -> None:
+    rows = of_probabilities([0.1] * 90 + [0.9] * 10, [False] * 100, ["a"] * 90 + ["b"] * 10)
+    found = quantiles(rows, rows.features[:, 0])
+    assert found.keys() == {*FEATURES, CONFIDENCE}
+    assert found[CONFIDENCE] == pytest.approx((0.1,) * 5 + (0.9,) * 4)

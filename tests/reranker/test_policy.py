@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from core.errors import ModelMissingError
-from reranker.policy import FALLBACK, SHIPPED, UNCALIBRATED, load_policy
+from reranker.policy import (
+    FALLBACK,
+    SHIPPED,
+    UNCALIBRATED,
+    Coverage,
+    OwnCalibration,
+    Promise,
+    Surroundings,
+    load_policy,
+)
 
 # More similarity must never mean less use.
 FALLING = {"bias": 0, "weights": {"dense_lift": -1, "coverage": 1}}
@@ -27,6 +37,37 @@ def test_a_reranker_that_nothing_was_fitted_for_orders_by_itself_and_promises_no
     unknown, fallback = policy.scale("st:mine"), policy.scale(FALLBACK)
     assert (unknown.calibration, unknown.rerank_weight) == (UNCALIBRATED, 1.0)
     assert (unknown.false_load, unknown.weights) == ((), fallback.weights)
+
+
+AROUND = Surroundings(encoder="e", skills=300, background=0.2, catalogue="acme/skills")
+COVERS = Coverage(encoder="e", skills=(30, 1_000), background=(0.15, 0.35))
+OWN = OwnCalibration(
+    calibration="60 own rows",
+    false_load=(Promise(max_false_load=0.1, threshold=0.7),),
+    negatives="own",
+    encoder="e",
+)
+
+
+def test_surroundings_unlike_the_fit_are_promised_nothing() -> None:
+    policy = load_policy(SHIPPED).model_copy(update={"covers": COVERS})
+    assert policy.scale_in(FALLBACK, AROUND) == policy.scale(FALLBACK)
+    found = policy.scale_in(FALLBACK, replace(AROUND, skills=90_000))
+    assert (found.calibration, found.false_load) == (UNCALIBRATED, ())
+    assert found.weights == policy.scale(FALLBACK).weights
+
+
+def test_a_catalogue_that_was_calibrated_keeps_its_own_promises() -> None:
+    policy = load_policy(SHIPPED)
+    scale = policy.scale(FALLBACK).model_copy(update={"catalogues": {"acme/skills": OWN}})
+    policy = policy.model_copy(update={"covers": COVERS, "scales": {FALLBACK: scale}})
+    for around in (AROUND, replace(AROUND, skills=90_000)):
+        found = policy.scale_in(FALLBACK, around)
+        assert (found.calibration, found.false_load) == (OWN.calibration, OWN.false_load)
+    elsewhere = policy.scale_in(FALLBACK, replace(AROUND, catalogue="acme/other"))
+    assert elsewhere.calibration == scale.calibration
+    other_encoder = policy.scale_in(FALLBACK, replace(AROUND, encoder="other"))
+    assert other_encoder.calibration == UNCALIBRATED
 
 
 def test_a_missing_policy_file_is_named(tmp_path: Path) -> None:
