@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from app import http_errors
-from app.api import catalogues, health, route, skills
+from app.api import catalogues, content, health, route, skills
 from app.api.dependencies import Parts
 from app.api.limits import BodyLimit
 from app.routing.contract import RouteRequest
@@ -85,7 +85,7 @@ async def open_parts(
         await ledger.start()
         # The first route would pay for thread pools, kernels and pages of the mapped files.
         await router.answer(RouteRequest(task="warm up"), follower.snapshot, Timings())
-        yield Parts(engine=engine, follower=follower, router=router)
+        yield Parts(engine=engine, embedder=embedder, follower=follower, router=router)
     finally:
         await ledger.stop()
         await follower.stop()
@@ -125,5 +125,5 @@ def create_app(parts: Parts) -> FastAPI:
 
 def add_resources(app: FastAPI) -> None:
     """Every path that the application answers."""
-    for resource in (route, skills, catalogues, health):
+    for resource in (route, skills, content, catalogues, health):
         app.include_router(resource.router)

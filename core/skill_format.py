@@ -10,9 +10,9 @@ from core.skillmd.body import Body
 from core.skillmd.decoding import decode, visible
 from core.skillmd.problems import PROBLEMS, Findings
 from core.skillmd.triggers import triggers
-from core.types import SkillDraft
+from core.types import Section, SkillDraft
 
-__all__ = ["PROBLEMS", "parse"]
+__all__ = ["PROBLEMS", "parse", "sections_of"]
 
 _PARAGRAPH_BYTES = 30  # shorter ones are badges, labels and rules
 _NO_PROSE = re.compile(r"^[|\[]|\{\{|\[TODO")  # tables and blanks that were never filled in
@@ -53,6 +53,12 @@ def parse(data: bytes, *, fallback_name: str) -> SkillDraft:
         routable=not fields.is_hidden(entries),
         problems=findings.in_order(),
     )
+
+
+def sections_of(body: str) -> tuple[Section, ...]:
+    """The sections of a draft's body once more; their lines count from the first of the body."""
+    lines = body.split("\n")
+    return markdown.read(list(enumerate(lines, 1)), Findings(), last=len(lines)).sections
 
 
 def _first_paragraph(body: Body) -> str:

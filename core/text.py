@@ -112,6 +112,14 @@ def _cut(text: str, room: int) -> str:
     return text[: space if space > room // 2 else max(room, 1)]
 
 
+def readable(data: bytes) -> str | None:
+    """The text of a file that a reader could load; None for a binary one."""
+    try:
+        return None if b"\0" in data else data.decode()
+    except UnicodeDecodeError:
+        return None
+
+
 def query_text(task: str, recent: Sequence[str] = ()) -> str:
     """What the arms search for: the task, then the caller's recent messages, newest first."""
     return "\n".join([task.strip(), *(message.strip() for message in reversed(recent))])

@@ -2,7 +2,7 @@
 
 Without labels the catalogue is asked what it must not load for: background queries, and its own
 skills in the words of their descriptions while they are hidden, so that the best of their siblings
-answers. How near that comes to its users' tasks is measured in docs/decisions/0016.
+answers. How near that comes to its users' tasks is measured in docs/decisions/0017.
 """
 
 from __future__ import annotations

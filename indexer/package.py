@@ -12,7 +12,7 @@ import py3langid
 from core.errors import PackageUnreadableError
 from core.minhash import signature
 from core.skill_format import parse
-from core.text import PASSAGE_FORMAT, passages, routing_text
+from core.text import PASSAGE_FORMAT, passages, readable, routing_text
 from core.types import SkillDraft, TokenCounts, Trust
 from indexer.catalog import PreparedSkill
 
@@ -91,16 +91,8 @@ def read(package: Package) -> tuple[SkillDraft, list[str]]:
         raise PackageUnreadableError("no SKILL.md")
     folder = PurePosixPath(package.path).name or package.catalogue.rsplit("/", 1)[-1]
     draft = parse(package.files[skill_file], fallback_name=folder)
-    others = [_text(data) for path, data in package.files.items() if path != skill_file]
+    others = [readable(data) for path, data in package.files.items() if path != skill_file]
     return draft, [text for text in others if text is not None]
-
-
-def _text(data: bytes) -> str | None:
-    """The text of a file that a reader could load; None for a binary one."""
-    try:
-        return None if b"\0" in data else data.decode()
-    except UnicodeDecodeError:
-        return None
 
 
 def language(draft: SkillDraft) -> str:

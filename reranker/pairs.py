@@ -67,21 +67,23 @@ def _words(task: str) -> frozenset[str]:
 
 
 def matched_passage(words: frozenset[str], body: str) -> str:
-    """The piece of a body that holds most of a task's analysed words; of equals the first.
-
-    A word weighs its inverse document frequency among the body's own pieces: what all of them say
-    does not choose between them.
-    """
+    """The piece of a body that holds most of a task's analysed words; of equals the first."""
     pieces = _pieces(body)
-    if not pieces:
-        return ""
-    counts = Counter(word for _, held in pieces for word in held & words)
+    return pieces[holds_most(words, [held for _, held in pieces])][0] if pieces else ""
+
+
+def holds_most(words: frozenset[str], pieces: Sequence[frozenset[str]]) -> int:
+    """The place of the piece that holds most of the words; of equals the first.
+
+    A word weighs its inverse document frequency among the pieces: what all of them say does not
+    choose between them.
+    """
+    counts = Counter(word for held in pieces for word in held & words)
     rarity = {
         word: math.log(1 + (len(pieces) - count + 0.5) / (count + 0.5))
         for word, count in counts.items()
     }
-    best = max(range(len(pieces)), key=lambda n: (sum(rarity[w] for w in pieces[n][1] & words), -n))
-    return pieces[best][0]
+    return max(range(len(pieces)), key=lambda n: (sum(rarity[w] for w in pieces[n] & words), -n))
 
 
 @lru_cache(maxsize=2_048)  # some 30 MB; the same skills come back for similar tasks

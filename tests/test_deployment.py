@@ -13,7 +13,7 @@ import pytest
 import typer
 import yaml
 
-from app.api import catalogues, health, route, skills
+from app.api import catalogues, content, health, route, skills
 from app.settings import AppSettings
 from cli.main import program
 from core.settings import PREFIX
@@ -110,7 +110,7 @@ def test_every_command_line_is_one_that_the_program_takes() -> None:
 
 
 def test_probes_ask_for_paths_that_the_server_has() -> None:
-    resources = (catalogues, health, route, skills)
+    resources = (catalogues, content, health, route, skills)
     served = {getattr(each, "path", "") for part in resources for each in part.router.routes}
     assert {probe["path"] for probe in probes()} | {healthcheck_url()["path"]} <= served
 

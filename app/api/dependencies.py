@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.routing.follower import Follower
 from app.routing.router import Router
+from core.embedding import Embedder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,7 @@ class Parts:
     """The long-lived objects of one serving process."""
 
     engine: AsyncEngine
+    embedder: Embedder
     follower: Follower
     router: Router
 

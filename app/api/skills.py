@@ -1,11 +1,11 @@
-"""Skills by id, their versions, content and files."""
+"""Skills by id, with their problems and their history."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from app.api.dependencies import Parts, WithParts
@@ -15,8 +15,6 @@ from core.errors import NotFoundError
 from core.types import SkillVersion
 
 router = APIRouter(prefix="/v1/skills", tags=["skills"])
-
-SKILL_FILE = "SKILL.MD"
 
 
 class SkillSummary(BaseModel):
@@ -70,14 +68,6 @@ class SkillDetail(SkillSummary):
     versions: list[PastVersion]
 
 
-class SkillFile(BaseModel):
-    """A file of one version."""
-
-    path: str
-    size: int
-    sha256: str
-
-
 @router.get("")
 async def list_skills(
     parts: WithParts,
@@ -98,7 +88,7 @@ async def list_skills(
 @router.get("/{skill_id}")
 async def show_skill(skill_id: str, parts: WithParts) -> SkillDetail:
     """One skill: its live version, its problems, and its history."""
-    version = await _live(parts, skill_id)
+    version = await live_version(parts, skill_id)
     async with read(parts.engine) as connection:
         history = await store.version_history(connection, skill_id)
     return SkillDetail(
@@ -127,64 +117,13 @@ async def show_skill(skill_id: str, parts: WithParts) -> SkillDetail:
     )
 
 
-@router.get("/{skill_id}/content")
-async def live_content(skill_id: str, parts: WithParts) -> Response:
-    """The SKILL.md of the live version, byte for byte."""
-    version = await _live(parts, skill_id)
-    return await _content(parts, skill_id, version.digest)
-
-
-@router.get("/{skill_id}/versions/{digest}/content")
-async def version_content(skill_id: str, digest: str, parts: WithParts) -> Response:
-    """The SKILL.md of one version, byte for byte."""
-    return await _content(parts, skill_id, digest)
-
-
-@router.get("/{skill_id}/versions/{digest}/files")
-async def list_files(skill_id: str, digest: str, parts: WithParts) -> list[SkillFile]:
-    """Every file of one version."""
-    return [
-        SkillFile(path=file.path, size=file.size, sha256=file.sha256.hex())
-        for file in await _files(parts, skill_id, digest)
-    ]
-
-
-@router.get("/{skill_id}/versions/{digest}/files/{path:path}")
-async def file_content(skill_id: str, digest: str, path: str, parts: WithParts) -> Response:
-    """One file of one version, byte for byte."""
-    await _files(parts, skill_id, digest)
-    async with read(parts.engine) as connection:
-        data = await store.file_bytes(connection, digest, path)
-    if data is None:
-        raise NotFoundError(f"Version {digest} of {skill_id} has no file {path!r}.")
-    # Never a type that a browser would run: the content is untrusted.
-    headers = {"X-Content-Type-Options": "nosniff", "Content-Disposition": "attachment"}
-    return Response(data, media_type="application/octet-stream", headers=headers)
-
-
-async def _live(parts: Parts, skill_id: str) -> SkillVersion:
+async def live_version(parts: Parts, skill_id: str) -> SkillVersion:
+    """The live version of a skill. Raises NotFoundError."""
     async with read(parts.engine) as connection:
         version = await store.live_skill(connection, skill_id)
     if version is None:
         raise NotFoundError(f"There is no skill {skill_id!r}, or it was withdrawn.")
     return version
-
-
-async def _files(parts: Parts, skill_id: str, digest: str) -> list[store.StoredFile]:
-    async with read(parts.engine) as connection:
-        history = await store.version_history(connection, skill_id)
-        if digest not in {past.digest for past in history}:
-            raise NotFoundError(f"Skill {skill_id!r} has no version {digest!r}.")
-        return await store.file_list(connection, digest)
-
-
-async def _content(parts: Parts, skill_id: str, digest: str) -> Response:
-    files = await _files(parts, skill_id, digest)
-    path = next(file.path for file in files if file.path.upper() == SKILL_FILE)
-    async with read(parts.engine) as connection:
-        data = await store.file_bytes(connection, digest, path)
-    headers = {"X-Content-Type-Options": "nosniff", "ETag": f'"{digest}"'}
-    return Response(data, media_type="text/markdown; charset=utf-8", headers=headers)
 
 
 def _summary(version: SkillVersion) -> dict[str, Any]:

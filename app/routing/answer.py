@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.routing.content import Content, cost
 from app.routing.contract import NotLoaded, RoutedSkill, RouteRequest, Scores, Tokens, Twin
-from app.routing.select import snippet
+from app.routing.select import SNIPPET_CHARS, snippet
+from core.text import prose
 from core.types import Decision, Scored, SkillVersion, Verdict
 from reranker.decision import Features
 from reranker.policy import Surroundings
+
+PROSE_CHARS = 4 * SNIPPET_CHARS  # of Markdown, for a snippet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,9 +29,16 @@ class Judged:
 
 
 def divide(
-    judged: Sequence[Judged], decision: Decision, request: RouteRequest, threshold: float
+    judged: Sequence[Judged],
+    decision: Decision,
+    request: RouteRequest,
+    threshold: float,
+    contents: Mapping[int, Content],
 ) -> tuple[list[RoutedSkill], list[NotLoaded]]:
-    """The skills to offer and the near misses with their reasons, both in rank order."""
+    """The skills to offer and the near misses with their reasons, both in rank order.
+
+    `contents` has by row what is sent of each skill that may be offered, if anything is.
+    """
     offered: list[RoutedSkill] = []
     near_misses: list[NotLoaded] = []
     spent = 0
@@ -35,13 +46,13 @@ def divide(
     for each in judged:
         version = each.scored.version
         reason = _reason_not_to_load(each, decision, threshold, loaded)
-        if reason is None and _over(request.token_budget, spent + version.tokens.body):
+        if reason is None and _over(request.token_budget, spent + cost(version, contents)):
             reason = "over_budget"
         if reason is None:
-            spent += version.tokens.body
-            offered.append(_routed(each, request.include))
+            spent += cost(version, contents)
+            offered.append(_routed(each, contents.get(version.row)))
         else:
-            near_misses.append(NotLoaded(**dict(_routed(each, "none")), reason=reason))
+            near_misses.append(NotLoaded(**dict(_routed(each)), reason=reason))
     return offered, near_misses
 
 
@@ -61,9 +72,9 @@ def _over(budget: int | None, tokens: int) -> bool:
     return budget is not None and tokens > budget
 
 
-def _routed(judged: Judged, include: str) -> RoutedSkill:
+def _routed(judged: Judged, content: Content | None = None) -> RoutedSkill:
     scored, version = judged.scored, judged.scored.version
-    section, text = snippet(scored)
+    section, text = _matched(scored, content)
     return RoutedSkill(
         id=version.skill_id,
         catalogue=version.catalogue,
@@ -94,23 +105,22 @@ def _routed(judged: Judged, include: str) -> RoutedSkill:
             Twin(id=twin.skill_id, catalogue=twin.catalogue, path=twin.path)
             for twin in scored.twins
         ],
-        content=_content(version, include),
+        content=content.text if content else None,
+        content_tokens=content.tokens if content else None,
+        content_sha256=content.sha256 if content else None,
     )
+
+
+def _matched(scored: Scored, content: Content | None) -> tuple[str, str]:
+    """Heading and start of what matched: of the section that is sent, else of the passage."""
+    if content is None or content.section is None:
+        return snippet(scored)
+    return content.section, prose(content.text[:PROSE_CHARS])[:SNIPPET_CHARS]
 
 
 def content_uri(version: SkillVersion) -> str:
     """The path on this server of the version's SKILL.md."""
     return f"/v1/skills/{version.skill_id}/versions/{version.digest}/content"
-
-
-def _content(version: SkillVersion, include: str) -> str | None:
-    match include:
-        case "routing":
-            return f"{version.name}\n{version.description}"
-        case "body":
-            return version.body
-        case _:
-            return None
 
 
 def explanation(

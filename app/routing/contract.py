@@ -74,14 +74,17 @@ class RouteRequest(Strict):
     context: RouteContext = RouteContext()
     k: int = Field(default=5, ge=1, le=MAX_K, description="how many skills to answer with at most")
     token_budget: int | None = Field(
-        default=None, ge=1, description="most body tokens that all loaded skills may cost together"
+        default=None,
+        ge=1,
+        description="most tokens that all offered skills may cost together: those of the content "
+        "that `include` sends; of the bodies, which are still to be loaded, where it is `none`",
     )
     filters: RouteFilters = RouteFilters()
     max_false_load: float | None = Field(
         default=None, gt=0, le=1, description="the share of needless loads that is tolerable"
     )
     explain: bool = Field(default=False, description="add the decision's features and settings")
-    include: Literal["none", "routing", "body"] = Field(
+    include: Literal["none", "routing", "section", "body"] = Field(
         default="none", description="how much content to send with each offered skill"
     )
 
@@ -128,7 +131,10 @@ class RoutedSkill(BaseModel):
     exact_name: bool = Field(
         description="the task calls this skill by its name, and no other has it"
     )
-    section: str = Field(description="heading of the section that matched best")
+    section: str = Field(
+        description="heading of the section that matched best; with `include: section` of the one "
+        'that is sent, "" where none holds a word of the task'
+    )
     snippet: str
     tokens: Tokens
     trust: str
@@ -136,6 +142,8 @@ class RoutedSkill(BaseModel):
     language: str
     twins: list[Twin]
     content: str | None = Field(default=None, description="as asked for with `include`")
+    content_tokens: int | None = Field(default=None, description="what `content` costs")
+    content_sha256: str | None = Field(default=None, description="hex digest of `content` as UTF-8")
 
 
 class NotLoaded(RoutedSkill):

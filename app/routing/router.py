@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.routing import answer
 from app.routing.answer import Judged
+from app.routing.content import Content, contents
 from app.routing.contract import RouteAnswer, RouteRequest
 from app.routing.decide import decide, load_threshold, settle
 from app.routing.follower import Follower, Snapshot
@@ -131,7 +132,7 @@ class Router:
         ranked = await self._rank(request.task, found, versions, timings)
         judged = self._judge(ranked, request.k, found, timings)
         decision = self._decide(judged, ranked.scale, found, request)
-        return self._compose(request, judged, ranked, decision, found)
+        return await self._compose(request, judged, ranked, decision, found, timings)
 
     @asynccontextmanager
     async def _admitted(self) -> AsyncIterator[None]:
@@ -266,20 +267,41 @@ class Router:
             max_false_load=request.max_false_load,
         )
 
-    def _compose(
+    async def _contents(
+        self,
+        request: RouteRequest,
+        judged: Sequence[Judged],
+        decision: Decision,
+        bar: float,
+        timings: Timings,
+    ) -> Mapping[int, Content]:
+        """What is sent of the skills that pass the bar, by row; of none after `none`."""
+        if request.include == "none" or decision.verdict is Verdict.NONE:
+            return {}
+        started = time.perf_counter()
+        versions = [each.scored.version for each in judged if each.p_useful >= bar]
+        counted = await self._run(
+            contents, versions, request.include, request.task, self._embedder.count_tokens
+        )
+        timings.keep("content", started)
+        return counted
+
+    async def _compose(
         self,
         request: RouteRequest,
         judged: Sequence[Judged],
         ranked: Ranked,
         decision: Decision,
         found: Found,
+        timings: Timings,
     ) -> RouteAnswer:
         bar = (
             ranked.scale.consider
             if decision.verdict is Verdict.CONSIDER
             else load_threshold(ranked.scale, request.max_false_load)
         )
-        offered, near_misses = answer.divide(judged, decision, request, bar)
+        sent = await self._contents(request, judged, decision, bar, timings)
+        offered, near_misses = answer.divide(judged, decision, request, bar, sent)
         decision = settle(decision, len(offered), [skill.reason for skill in near_misses])
         background = found.view.background(found.filters)
         return RouteAnswer(

@@ -19,7 +19,7 @@ NEEDLESS_FILE = Path(__file__).with_name("needless.jsonl")
 
 SHRINKAGE = 0.5
 """Of the squared weights, beside the loss summed over the rows. A tenth of it told MetaTool's
-requests apart by .01 more and short skill prompts by .04 less (docs/decisions/0016)."""
+requests apart by .01 more and short skill prompts by .04 less (docs/decisions/0017)."""
 
 
 class Needless(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.skill_format import parse
+from core.skill_format import parse, sections_of
 from core.types import SkillDraft
 
 GOOD = """---
@@ -39,6 +39,22 @@ def test_sections_carry_their_heading_level_text_and_line() -> None:
 def test_text_before_the_first_heading_is_a_section_of_level_0() -> None:
     draft = read("Some words.\n\n# Bread\n")
     assert next((s.heading, s.level, s.text) for s in draft.sections) == ("", 0, "Some words.")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        GOOD + "\nRest\n----\n\n```\n# no heading\n```\n\n\n### Bake ##\n\n hot\n\n",
+        "Some words.\r\n\r\n" + GOOD,
+        "---\nname: bread\n---\n\x00\n\n---\nname: x\n\n# Bread\n\x07\n\n## \n",
+        "",
+    ],
+)
+def test_a_stored_body_has_the_sections_of_its_file(text: str) -> None:
+    draft = read(text)
+    assert [(s.heading, s.level, s.text) for s in sections_of(draft.body)] == [
+        (s.heading, s.level, s.text) for s in draft.sections
+    ]
 
 
 def test_code_blocks_carry_language_and_line() -> None:
