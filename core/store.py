@@ -144,6 +144,16 @@ async def versions(conn: AsyncConnection, rows: Collection[int]) -> dict[int, Sk
     return found
 
 
+async def frontmatters(conn: AsyncConnection, rows: Collection[int]) -> dict[int, dict[str, Any]]:
+    """What the SKILL.md of each row says in its frontmatter; a row that never was is left out."""
+    found: dict[int, dict[str, Any]] = {}
+    for chunk in chunks(sorted(set(rows))):
+        asked = select(skill_rows.c.row, skill_rows.c.frontmatter)
+        lines = (await conn.execute(asked.where(skill_rows.c.row.in_(chunk)))).all()
+        found.update((line.row, line.frontmatter) for line in lines)
+    return found
+
+
 async def live_skill(conn: AsyncConnection, skill: str) -> SkillVersion | None:
     """The live version of a skill; None where it is unknown or withdrawn."""
     row = await conn.scalar(select(skills.c.live_row).where(skills.c.id == skill))

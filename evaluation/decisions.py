@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.routing.decide import decide
+from app.routing.decide import Situation, decide
 from evaluation.decision_metrics import LOADS, DecisionRow, false_loads, report
 from evaluation.fitting import (
     NO_TOOL,
@@ -42,9 +42,11 @@ def judge(
     decision = decide(
         probabilities(features, scale),
         scale,
-        named=observation.named,
-        visible=observation.visible,
-        searchable=observation.searchable,
+        Situation(
+            named=observation.named,
+            visible=observation.visible,
+            searchable=observation.searchable,
+        ),
         max_false_load=max_false_load,
     )
     return DecisionRow(

@@ -101,7 +101,7 @@ def as_rows(observations: Sequence[Observation]) -> Rows:
     return rows_of(
         [each.skills[0].features for each in observations],
         [each.useful for each in observations],
-        [each.group for each in observations],
+        [each.scope for each in observations],
     )
 
 

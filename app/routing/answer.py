@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from app.routing.content import Content, cost
 from app.routing.contract import NotLoaded, RoutedSkill, RouteRequest, Scores, Tokens, Twin
+from app.routing.needs import ADDED_FROM, MOST_SKILLS, Needs, Shares, affordable, serving
 from app.routing.select import SNIPPET_CHARS, snippet
 from core.text import prose
 from core.types import Decision, Scored, SkillVersion, Verdict
@@ -21,58 +22,77 @@ PROSE_CHARS = 4 * SNIPPET_CHARS  # of Markdown, for a snippet
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """A ranked skill with the probability that it helps, and the features that gave it."""
+    """A ranked skill with the probability that it helps, and what that rests on."""
 
     scored: Scored
-    p_useful: float
+    p_alone: float  # by itself, as its features say
+    p_useful: float  # beside those before it
     features: Features
+    shares: Shares  # of each need of the task, what it holds
 
 
-def divide(
+def reasons(
     judged: Sequence[Judged],
     decision: Decision,
     request: RouteRequest,
     threshold: float,
-    contents: Mapping[int, Content],
-) -> tuple[list[RoutedSkill], list[NotLoaded]]:
-    """The skills to offer and the near misses with their reasons, both in rank order.
+    lacking: Set[int],
+) -> list[str | None]:
+    """Why each skill is not to be loaded, whatever it costs; None for those of the set.
 
-    `contents` has by row what is sent of each skill that may be offered, if anything is.
+    `lacking` are the rows of skills whose MCP servers are not at hand.
     """
-    offered: list[RoutedSkill] = []
-    near_misses: list[NotLoaded] = []
-    spent = 0
     loaded = set(request.context.loaded)
+    found: list[str | None] = []
     for each in judged:
         version = each.scored.version
-        reason = _reason_not_to_load(each, decision, threshold, loaded)
-        if reason is None and _over(request.token_budget, spent + cost(version, contents)):
-            reason = "over_budget"
-        if reason is None:
-            spent += cost(version, contents)
-            offered.append(_routed(each, contents.get(version.row)))
+        if decision.verdict is Verdict.NONE:
+            found.append("decision_none")
+        elif version.skill_id in loaded:
+            found.append("already_loaded")
+        elif version.row in lacking:
+            found.append("needs_tool")
+        elif all(reason == "needs_tool" for reason in found):  # nothing to use comes before it
+            found.append(None if each.p_alone >= threshold else "not_useful_enough")
+        elif each.p_useful >= ADDED_FROM and found.count(None) < MOST_SKILLS:
+            found.append(None)
         else:
-            near_misses.append(NotLoaded(**dict(_routed(each)), reason=reason))
+            found.append("adds_nothing" if each.p_alone >= threshold else "not_useful_enough")
+    return found
+
+
+def divide(
+    judged: Sequence[Judged],
+    reasons: Sequence[str | None],
+    request: RouteRequest,
+    contents: Mapping[int, Content],
+    needs: Needs,
+) -> tuple[list[RoutedSkill], list[NotLoaded]]:
+    """The skills to offer, as far as the budget goes, and the others with their reasons.
+
+    Both in rank order. `contents` has by row what is sent of each skill, if anything is.
+    """
+    chosen = [each for each, reason in zip(judged, reasons, strict=True) if reason is None]
+    costs = [cost(each.scored.version, contents) for each in chosen]
+    kept = affordable([each.shares for each in chosen], costs, request.token_budget)
+    bought = [each for place, each in enumerate(chosen) if place in kept]
+    rows = {each.scored.version.row for each in bought}
+    serves = serving([each.shares for each in bought], needs.texts)
+    offered = [
+        _routed(each, contents.get(each.scored.version.row), parts)
+        for each, parts in zip(bought, serves, strict=True)
+    ]
+    near_misses = [
+        NotLoaded(**dict(_routed(each)), reason=reason or "over_budget")
+        for each, reason in zip(judged, reasons, strict=True)
+        if each.scored.version.row not in rows
+    ]
     return offered, near_misses
 
 
-def _reason_not_to_load(
-    judged: Judged, decision: Decision, threshold: float, loaded: Set[str]
-) -> str | None:
-    if decision.verdict is Verdict.NONE:
-        return "decision_none"
-    if judged.scored.version.skill_id in loaded:
-        return "already_loaded"
-    if judged.p_useful < threshold:
-        return "not_useful_enough"
-    return None
-
-
-def _over(budget: int | None, tokens: int) -> bool:
-    return budget is not None and tokens > budget
-
-
-def _routed(judged: Judged, content: Content | None = None) -> RoutedSkill:
+def _routed(
+    judged: Judged, content: Content | None = None, serves: Sequence[str] = ()
+) -> RoutedSkill:
     scored, version = judged.scored, judged.scored.version
     section, text = _matched(scored, content)
     return RoutedSkill(
@@ -105,6 +125,7 @@ def _routed(judged: Judged, content: Content | None = None) -> RoutedSkill:
             Twin(id=twin.skill_id, catalogue=twin.catalogue, path=twin.path)
             for twin in scored.twins
         ],
+        serves=list(serves),
         content=content.text if content else None,
         content_tokens=content.tokens if content else None,
         content_sha256=content.sha256 if content else None,

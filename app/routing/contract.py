@@ -88,6 +88,14 @@ class RouteRequest(Strict):
         default="none", description="how much content to send with each offered skill"
     )
 
+    def widened(self) -> RouteRequest | None:
+        """The same over all that the catalogues hold, whatever the other filters hide; None where
+        they hide nothing. Catalogues stay: who may not see one shall not hear of it."""
+        catalogues_alone = RouteFilters(catalogues=self.filters.catalogues)
+        if self.filters == catalogues_alone:
+            return None
+        return self.model_copy(update={"filters": catalogues_alone, "include": "none"})
+
 
 class Tokens(BaseModel):
     """Cost of each disclosure level, in the encoder's tokens."""
@@ -141,6 +149,9 @@ class RoutedSkill(BaseModel):
     licence: str | None
     language: str
     twins: list[Twin]
+    serves: list[str] = Field(
+        default=[], description="the parts of the task that it is offered for, as they begin"
+    )
     content: str | None = Field(default=None, description="as asked for with `include`")
     content_tokens: int | None = Field(default=None, description="what `content` costs")
     content_sha256: str | None = Field(default=None, description="hex digest of `content` as UTF-8")

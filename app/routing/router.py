@@ -18,11 +18,13 @@ from app.routing import answer
 from app.routing.answer import Judged
 from app.routing.content import Content, contents
 from app.routing.contract import RouteAnswer, RouteRequest
-from app.routing.decide import decide, load_threshold, settle
+from app.routing.decide import Situation, decide, load_threshold, settle
 from app.routing.follower import Follower, Snapshot
 from app.routing.ledger import Ledger
+from app.routing.needs import Needs, by_needs, document, in_company
 from app.routing.second_stage import Contender, SecondStage
 from app.routing.select import collapse_twins, order
+from app.routing.tools import lacks, servers
 from app.settings import AppSettings
 from core import store
 from core.db import read
@@ -34,11 +36,10 @@ from core.retrieval.view import View
 from core.telemetry import IN_FLIGHT, ROUTES, STAGE_SECONDS
 from core.text import query_text
 from core.types import ArmHit, Candidate, Decision, Filters, Scored, SkillVersion, Verdict
-from reranker.decision import Evidence, SkillEvidence, features, probabilities
+from reranker.decision import Evidence, SkillEvidence, falling, features, probability
 from reranker.interaction import Standing
 from reranker.need import Need
 from reranker.overlap import excluded_words, word_weights
-from reranker.pairs import Document
 from reranker.policy import EVERYTHING, Policy, Scale, Surroundings
 
 Result = TypeVar("Result")
@@ -59,6 +60,7 @@ class Found:
     candidates: Sequence[Candidate]
     named: frozenset[int]
     need: float  # logit that the task needs any skill
+    needs: Needs  # what the task asks for, apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +129,18 @@ class Router:
         self, request: RouteRequest, snapshot: Snapshot, timings: Timings
     ) -> RouteAnswer:
         """Answer one request over a snapshot. Raises InvalidFilterError."""
+        reply = await self._answer(request, snapshot, timings)
+        if reply.decision == "none" and (wider := request.widened()):
+            started = time.perf_counter()
+            elsewhere = await self._answer(wider, snapshot, Timings())
+            timings.keep("widened", started)
+            if elsewhere.decision == "load":
+                return reply.model_copy(update={"reason": "filtered_out"})
+        return reply
+
+    async def _answer(
+        self, request: RouteRequest, snapshot: Snapshot, timings: Timings
+    ) -> RouteAnswer:
         found = await self._search(request, snapshot, timings)
         versions = await self._read_back(found, timings)
         ranked = await self._rank(request.task, found, versions, timings)
@@ -193,6 +207,7 @@ class Router:
             candidates=_named_first(fused, named),
             named=frozenset(named),
             need=self._need.logit(vector) if self._need else 0.0,
+            needs=Needs.of(request.task, worded.idf),
         )
         timings.keep("fuse", started)
         return found
@@ -209,13 +224,13 @@ class Router:
     async def _rank(
         self, task: str, found: Found, versions: Mapping[int, SkillVersion], timings: Timings
     ) -> Ranked:
-        """Reranked, ordered on the scale of whoever scored, twins collapsed."""
+        """Reranked, ordered on the scale of whoever scored, twins collapsed, needs spread."""
         started = time.perf_counter()
         contenders = [
             Contender(
                 row=candidate.row,
                 standing=Standing.of(candidate),
-                document=_document(versions[candidate.row]),
+                document=document(versions[candidate.row]),
             )
             for candidate in found.candidates
             if candidate.row in versions
@@ -229,7 +244,8 @@ class Router:
             rerank_weight=scale.rerank_weight,
             named=found.named,
         )
-        ranked = Ranked(skills=collapse_twins(ordered), scored_by=reranked.scored_by, scale=scale)
+        skills = by_needs(collapse_twins(ordered), found.needs)
+        ranked = Ranked(skills=skills, scored_by=reranked.scored_by, scale=scale)
         timings.keep("rerank", started)
         return ranked
 
@@ -247,10 +263,14 @@ class Router:
         started = time.perf_counter()
         skills = ranked.skills[:k]
         found_of = features(_evidence(skills, found, _lowest(ranked.skills)))
-        useful = probabilities(found_of, ranked.scale)
+        alone = [probability(each, ranked.scale) for each in found_of]
+        shares = [found.needs.held_by(scored) for scored in skills]
+        useful = in_company(alone, shares, sum(map(len, found.needs.texts)))
         judged = [
-            Judged(scored=scored, features=each, p_useful=p_useful)
-            for scored, each, p_useful in zip(skills, found_of, useful, strict=True)
+            Judged(scored=scored, features=each, p_alone=p_alone, p_useful=p_useful, shares=held)
+            for scored, each, p_alone, p_useful, held in zip(
+                skills, found_of, alone, useful, shares, strict=True
+            )
         ]
         timings.keep("decide", started)
         return judged
@@ -259,27 +279,26 @@ class Router:
         self, judged: Sequence[Judged], scale: Scale, found: Found, request: RouteRequest
     ) -> Decision:
         return decide(
-            [each.p_useful for each in judged],
+            falling([each.p_alone for each in judged]),
             scale,
-            named=any(each.scored.exact_name for each in judged[:1]),
-            visible=found.view.count(found.filters) > 0,
-            searchable=bool(found.lexical.idf),
+            Situation(
+                named=any(each.scored.exact_name for each in judged[:1]),
+                visible=found.view.count(found.filters) > 0,
+                searchable=bool(found.lexical.idf),
+                needless=found.need < 0,
+                near=_near(found),
+            ),
             max_false_load=request.max_false_load,
         )
 
     async def _contents(
-        self,
-        request: RouteRequest,
-        judged: Sequence[Judged],
-        decision: Decision,
-        bar: float,
-        timings: Timings,
+        self, request: RouteRequest, chosen: Sequence[Judged], timings: Timings
     ) -> Mapping[int, Content]:
-        """What is sent of the skills that pass the bar, by row; of none after `none`."""
-        if request.include == "none" or decision.verdict is Verdict.NONE:
+        """What is sent of the skills that may be offered, by row; of none after `none`."""
+        if request.include == "none" or not chosen:
             return {}
         started = time.perf_counter()
-        versions = [each.scored.version for each in judged if each.p_useful >= bar]
+        versions = [each.scored.version for each in chosen]
         counted = await self._run(
             contents, versions, request.include, request.task, self._embedder.count_tokens
         )
@@ -300,8 +319,11 @@ class Router:
             if decision.verdict is Verdict.CONSIDER
             else load_threshold(ranked.scale, request.max_false_load)
         )
-        sent = await self._contents(request, judged, decision, bar, timings)
-        offered, near_misses = answer.divide(judged, decision, request, bar, sent)
+        lacking = await self._lacking(request, judged)
+        reasons = answer.reasons(judged, decision, request, bar, lacking)
+        chosen = [each for each, reason in zip(judged, reasons, strict=True) if not reason]
+        sent = await self._contents(request, chosen, timings)
+        offered, near_misses = answer.divide(judged, reasons, request, sent, found.needs)
         decision = settle(decision, len(offered), [skill.reason for skill in near_misses])
         background = found.view.background(found.filters)
         return RouteAnswer(
@@ -325,6 +347,16 @@ class Router:
                 else None
             ),
         )
+
+    async def _lacking(self, request: RouteRequest, judged: Sequence[Judged]) -> frozenset[int]:
+        """Rows of the skills that need an MCP server which the agent says it has not."""
+        if not request.context.tools:
+            return frozenset()
+        rows = [each.scored.version.row for each in judged]
+        async with read(self._engine) as connection:
+            said = await store.frontmatters(connection, rows)
+        tools = request.context.tools
+        return frozenset(row for row in rows if lacks(servers(said[row]), tools))
 
     async def _record(self, request: RouteRequest, reply: RouteAnswer, timings: Timings) -> bool:
         started = time.perf_counter()
@@ -374,8 +406,9 @@ def _named_first(fused: Sequence[Candidate], named: Sequence[int]) -> list[Candi
     return [*first, *(candidate for candidate in fused if candidate.row not in set(named))]
 
 
-def _document(version: SkillVersion) -> Document:
-    return Document(name=version.name, description=version.description, body=version.body)
+def _near(found: Found) -> bool:
+    background = found.view.background(found.filters)
+    return bool(found.dense) and found.dense[0].score > background.max(initial=0.0)
 
 
 def _lowest(ranked: Sequence[Scored]) -> float:
@@ -392,7 +425,7 @@ def _evidence(ranked: Sequence[Scored], found: Found, lowest: float) -> Evidence
             SkillEvidence(
                 similarity=scored.arm_scores.get("dense", least),
                 lexical=scored.arm_scores.get("lexical", 0.0),
-                words=word_weights(_document(scored.version)).keys(),
+                words=word_weights(document(scored.version)).keys(),
                 excluded=excluded_words(scored.version.name, scored.version.description),
                 rerank=lowest if scored.rerank is None else scored.rerank,
             )

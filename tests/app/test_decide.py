@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from app.routing.decide import (
     DECISION_REASONS,
     NOT_LOADED_REASONS,
+    Situation,
     decide,
     load_threshold,
     settle,
@@ -58,8 +60,8 @@ def test_the_best_probability_decides(
 
 
 def test_a_name_gives_the_reason_but_does_not_force_the_decision() -> None:
-    assert decide([SURE], SCALE, named=True).reason == "exact_name"
-    assert decide([UNLIKELY], SCALE, named=True).verdict is Verdict.NONE
+    assert decide([SURE], SCALE, Situation(named=True)).reason == "exact_name"
+    assert decide([UNLIKELY], SCALE, Situation(named=True)).verdict is Verdict.NONE
 
 
 @pytest.mark.parametrize("reason", ["over_budget", "already_loaded"])
@@ -74,11 +76,11 @@ def test_what_can_be_offered_is_left_as_decided() -> None:
 
 
 def test_filters_that_hide_everything_are_said_to() -> None:
-    assert decide([], SCALE, visible=False).reason == "nothing_visible"
+    assert decide([], SCALE, Situation(visible=False)).reason == "nothing_visible"
 
 
 def test_a_task_without_words_is_said_to_have_none() -> None:
-    assert decide([SURE], SCALE, searchable=False).reason == "no_words"
+    assert decide([SURE], SCALE, Situation(searchable=False)).reason == "no_words"
 
 
 @pytest.mark.parametrize(
@@ -112,14 +114,42 @@ def test_tolerating_more_false_loads_never_loads_less(
     assert ORDER.index(verdicts[0]) <= ORDER.index(verdicts[1])
 
 
-@given(probabilities, st.booleans(), st.booleans(), st.booleans())
+situations = st.builds(
+    Situation,
+    named=st.booleans(),
+    visible=st.booleans(),
+    searchable=st.booleans(),
+    needless=st.booleans(),
+    near=st.booleans(),
+)
+
+
+@given(probabilities, situations)
 def test_every_reason_given_is_a_known_one(
-    given_probabilities: list[float], named: bool, visible: bool, searchable: bool
+    given_probabilities: list[float], situation: Situation
 ) -> None:
-    decision = decide(
-        given_probabilities, SCALE, named=named, visible=visible, searchable=searchable
-    )
-    assert decision.reason in DECISION_REASONS
+    assert decide(given_probabilities, SCALE, situation).reason in DECISION_REASONS
+
+
+@pytest.mark.parametrize(
+    ("situation", "reason"),
+    [
+        (Situation(), "nothing_near"),
+        (Situation(near=True), "near_miss_only"),
+        (Situation(needless=True, near=True), "answerable_without"),
+    ],
+)
+def test_none_says_what_kind_of_none_it_is(situation: Situation, reason: str) -> None:
+    assert decide([UNLIKELY], SCALE, situation).reason == reason
+
+
+@given(probabilities, situations)
+def test_what_kind_of_none_it_would_be_changes_no_verdict(
+    given_probabilities: list[float], situation: Situation
+) -> None:
+    plain = replace(situation, needless=False, near=False)
+    one, other = (decide(given_probabilities, SCALE, each) for each in (situation, plain))
+    assert one.verdict is other.verdict
 
 
 def test_every_reason_code_is_documented() -> None:

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from app.api.dependencies import Parts
+from app.routing.decide import NOT_LOADED_REASONS
 from core.db import ledger_url, open_database, read
 from core.tables import routes
 from core.types import skill_id
@@ -55,7 +56,8 @@ async def test_small_talk_gets_none_with_a_reason_and_no_content(
     client: httpx.AsyncClient, task: str
 ) -> None:
     answer = await route(client, task, include="body")
-    assert (answer["decision"], answer["reason"], answer["skills"]) == ("none", "nothing_near", [])
+    reason = "answerable_without"
+    assert (answer["decision"], answer["reason"], answer["skills"]) == ("none", reason, [])
     assert all(skill["content"] is None for skill in answer["not_loaded"])
     assert all(skill["reason"] == "decision_none" for skill in answer["not_loaded"])
 
@@ -119,15 +121,54 @@ async def test_a_called_skill_comes_first(client: httpx.AsyncClient, call: str) 
     assert best["name"] == "sample-size-calculation" and best["exact_name"]
 
 
+TWO_NEEDS = (
+    "customers_export.csv came out of the old till with shifted columns, cells that hold two "
+    "values and dates in three forms; clean it for the warehouse loader, and list every row "
+    "that you could not repair.\n"
+    "After that take the eleven scanned delivery notes in scans/, put them into one PDF in the "
+    "order of their dates, with a bookmark for each, and split off the last two pages."
+)
+
+
 async def test_filters_only_remove(client: httpx.AsyncClient) -> None:
     german = await route(client, PDF_TASK, filters={"languages": ["de"]}, k=50)
     skills = [*german["skills"], *german["not_loaded"]]
     assert skills and all(skill["language"] == "de" for skill in skills)
 
 
-async def test_filters_that_hide_everything_give_none(client: httpx.AsyncClient) -> None:
-    answer = await route(client, PDF_TASK, filters={"licences": ["Nobody-1.0"]})
-    assert (answer["decision"], answer["reason"]) == ("none", "nothing_visible")
+@pytest.mark.parametrize(
+    ("task", "reason"), [(PDF_TASK, "filtered_out"), ("thanks!", "nothing_visible")]
+)
+async def test_filters_that_hide_everything_give_none(
+    client: httpx.AsyncClient, task: str, reason: str
+) -> None:
+    answer = await route(client, task, filters={"licences": ["Nobody-1.0"]})
+    assert (answer["decision"], answer["reason"]) == ("none", reason)
+    assert (answer["skills"], answer["not_loaded"]) == ([], [])
+
+
+async def test_a_filter_that_hides_the_right_skill_alone_is_said_to(
+    client: httpx.AsyncClient,
+) -> None:
+    answer = await route(client, PDF_TASK, filters={"languages": ["de"]})
+    assert (answer["decision"], answer["reason"]) == ("none", "filtered_out")
+    assert all(skill["language"] == "de" for skill in answer["not_loaded"])
+
+
+async def test_a_task_of_two_needs_gets_a_skill_for_each(client: httpx.AsyncClient) -> None:
+    answer = await route(client, TWO_NEEDS)
+    assert {skill["name"] for skill in answer["skills"]} >= {"csv-cleaning", "pdf-merge-split"}
+    serves = {skill["name"]: " ".join(skill["serves"]) for skill in answer["skills"]}
+    assert "cells" in serves["csv-cleaning"] and "PDF" in serves["pdf-merge-split"]
+
+
+async def test_tasks_of_one_need_are_not_padded(client: httpx.AsyncClient) -> None:
+    answers = [await route(client, task["task"]) for task in MATCHING]
+    sizes = [len(answer["skills"]) for answer in answers if answer["decision"] == "load"]
+    assert sizes.count(1) / len(sizes) >= 0.85
+    padding = [skill for answer in answers for skill in answer["not_loaded"]]
+    assert {skill["reason"] for skill in padding} <= NOT_LOADED_REASONS.keys()
+    assert all(skill["serves"] == [] for skill in padding)
 
 
 async def test_a_task_without_words_gives_none(client: httpx.AsyncClient) -> None:

@@ -68,7 +68,7 @@ def test_route_answers_as_the_server_would(data_dir: str) -> None:
     found = answer("route", "merge the scanned pages into one PDF", "--data-dir", data_dir)
     assert found["skills"][0]["name"] == "pdf-merge-split"
     words = loadstar("route", "thanks, that was great", "--data-dir", data_dir)
-    assert words.stdout.startswith("none (nothing_near)")
+    assert words.stdout.startswith("none (answerable_without)")
 
 
 def test_show_finds_a_skill_by_place_and_by_id(data_dir: str) -> None:
