@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from core.errors import ModelMissingError
-from reranker.decision import ScaleWeights
+from reranker.decision import FEATURES, ScaleWeights
 
 UNCALIBRATED = "uncalibrated"
 FALLBACK = "overlap"  # what scores where no model does
@@ -65,6 +65,11 @@ class Surroundings:
 CONFIDENCE = "confidence"
 """The name of the first skill's probability among the `quantiles`."""
 
+TENTHS = tuple(n / 10 for n in range(1, 10))
+"""The shares of calibration rows that the `quantiles` part."""
+
+QUANTILE_DIGITS = 6  # after the point, that are kept of them
+
 EVERYTHING = "*"
 """What a calibration over all catalogues together is filed under."""
 
@@ -115,6 +120,15 @@ class Scale(ScaleWeights, Calibrated):
     def _ordered(self) -> Scale:
         if self.consider > self.load:
             raise ValueError("`consider` must not lie above `load`")
+        return self
+
+    @model_validator(mode="after")
+    def _tenths(self) -> Scale:
+        for name, edges in self.quantiles.items():
+            if name not in FEATURES and name != CONFIDENCE:
+                raise ValueError(f"`quantiles`: {name!r} is no feature")
+            if len(edges) != len(TENTHS) or list(edges) != sorted(edges):
+                raise ValueError(f"`quantiles` of {name!r} must be nine that never fall")
         return self
 
     @model_validator(mode="after")

@@ -19,6 +19,7 @@ from app.routing.answer import Judged
 from app.routing.content import Content, contents
 from app.routing.contract import RouteAnswer, RouteRequest
 from app.routing.decide import Situation, decide, load_threshold, settle
+from app.routing.drift import Drift
 from app.routing.follower import Follower, Snapshot
 from app.routing.ledger import Ledger
 from app.routing.needs import Needs, by_needs, document, in_company
@@ -33,14 +34,14 @@ from core.errors import DeadlineError, InvalidFilterError, OverloadedError
 from core.retrieval.arms import LexicalResult, dense
 from core.retrieval.fuse import fuse
 from core.retrieval.view import View
-from core.telemetry import IN_FLIGHT, ROUTES, STAGE_SECONDS
+from core.telemetry import DECISION_DRIFT, IN_FLIGHT, ROUTES, STAGE_SECONDS
 from core.text import query_text
 from core.types import ArmHit, Candidate, Decision, Filters, Scored, SkillVersion, Verdict
 from reranker.decision import Evidence, SkillEvidence, falling, features, probability
 from reranker.interaction import Standing
 from reranker.need import Need
 from reranker.overlap import excluded_words, word_weights
-from reranker.policy import EVERYTHING, Policy, Scale, Surroundings
+from reranker.policy import CONFIDENCE, EVERYTHING, Policy, Scale, Surroundings
 
 Result = TypeVar("Result")
 
@@ -109,6 +110,7 @@ class Router:
         self._policy = policy
         self._need = need
         self._ledger = ledger
+        self._drift = Drift(policy.scales)
         self._executor = executor
         self._in_flight = 0
 
@@ -119,8 +121,10 @@ class Router:
         """
         async with self._admitted():
             started, timings = time.perf_counter(), Timings()
-            reply = await self.answer(request, self._follower.snapshot, timings)
+            reply, judged = await self._answer(request, self._follower.snapshot, timings)
             recorded = await self._record(request, reply, timings)
+            if recorded and judged:
+                self._watch(reply.scored_by, judged[0])
             timings.keep("total", started)
             ROUTES.labels(reply.decision, reply.reason).inc()
             return reply.model_copy(update={"recorded": recorded, "timings_ms": timings.ms})
@@ -129,24 +133,31 @@ class Router:
         self, request: RouteRequest, snapshot: Snapshot, timings: Timings
     ) -> RouteAnswer:
         """Answer one request over a snapshot. Raises InvalidFilterError."""
-        reply = await self._answer(request, snapshot, timings)
-        if reply.decision == "none" and (wider := request.widened()):
-            started = time.perf_counter()
-            elsewhere = await self._answer(wider, snapshot, Timings())
-            timings.keep("widened", started)
-            if elsewhere.decision == "load":
-                return reply.model_copy(update={"reason": "filtered_out"})
+        reply, _ = await self._answer(request, snapshot, timings)
         return reply
 
     async def _answer(
         self, request: RouteRequest, snapshot: Snapshot, timings: Timings
-    ) -> RouteAnswer:
+    ) -> tuple[RouteAnswer, Sequence[Judged]]:
+        """The answer, and the ranked skills that it rests on; `filtered_out` where that is why."""
+        reply, judged = await self._through_stages(request, snapshot, timings)
+        if reply.decision == "none" and (wider := request.widened()):
+            started = time.perf_counter()
+            elsewhere, _ = await self._through_stages(wider, snapshot, Timings())
+            timings.keep("widened", started)
+            if elsewhere.decision == "load":
+                reply = reply.model_copy(update={"reason": "filtered_out"})
+        return reply, judged
+
+    async def _through_stages(
+        self, request: RouteRequest, snapshot: Snapshot, timings: Timings
+    ) -> tuple[RouteAnswer, Sequence[Judged]]:
         found = await self._search(request, snapshot, timings)
         versions = await self._read_back(found, timings)
         ranked = await self._rank(request.task, found, versions, timings)
         judged = self._judge(ranked, request.k, found, timings)
         decision = self._decide(judged, ranked.scale, found, request)
-        return await self._compose(request, judged, ranked, decision, found, timings)
+        return await self._compose(request, judged, ranked, decision, found, timings), judged
 
     @asynccontextmanager
     async def _admitted(self) -> AsyncIterator[None]:
@@ -385,6 +396,12 @@ class Router:
         )
         timings.keep("ledger", started)
         return recorded
+
+    def _watch(self, scored_by: str, first: Judged) -> None:
+        """Report how far such routes have moved from their scale's calibration rows."""
+        found = {**first.features, CONFIDENCE: first.p_useful}
+        for name, psi in self._drift.observe(scored_by, found).items():
+            DECISION_DRIFT.labels(scored_by, name).set(psi)
 
     async def _run(self, work: Callable[..., Result], *arguments: object) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work, *arguments)

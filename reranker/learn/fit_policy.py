@@ -18,7 +18,16 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from reranker.decision import FEATURES, Features, ScaleWeights
-from reranker.policy import CONFIDENCE, Coverage, Policy, Promise, Scale, Surroundings
+from reranker.policy import (
+    CONFIDENCE,
+    QUANTILE_DIGITS,
+    TENTHS,
+    Coverage,
+    Policy,
+    Promise,
+    Scale,
+    Surroundings,
+)
 
 # What the base policy says counts as much as this many rows where a few own ones refit it: fifty
 # queries, which with their right skills removed are a hundred rows, move it half of the way.
@@ -32,8 +41,6 @@ Stricter than the best separation, which `consider` begins at: between them lies
 
 ALPHAS = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
 """The promises that a table offers where its rows suffice."""
-
-TENTHS = tuple(n / 10 for n in range(1, 10))
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -139,7 +146,7 @@ def quantiles(rows: Rows, p: Floats) -> dict[str, tuple[float, ...]]:
     columns = {**dict(zip(rows.names, rows.features.T, strict=True)), CONFIDENCE: p}
     return {
         name: tuple(
-            round(float(value), 6)
+            round(float(value), QUANTILE_DIGITS)
             for value in np.quantile(column, TENTHS, weights=weight, method="inverted_cdf")
         )
         for name, column in columns.items()

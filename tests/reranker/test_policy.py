@@ -91,6 +91,9 @@ def test_a_missing_policy_file_is_named(tmp_path: Path) -> None:
             },
             "laxer",
         ),
+        ({"quantiles": {"charm": [0.5] * 9}}, "charm"),
+        ({"quantiles": {"coverage": [0.5] * 8}}, "coverage"),
+        ({"quantiles": {"coverage": [0.5] * 8 + [0.4]}}, "coverage"),
     ],
 )
 def test_a_wrong_scale_is_refused_with_its_field(
