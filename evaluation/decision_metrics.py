@@ -95,6 +95,7 @@ class DecisionReport:
     balanced_accuracy: Interval  # load against the rest
     balanced_accuracy_offer: Interval  # load or consider against none
     auroc: float
+    auroc_interval: Interval
     calibration: Calibration
     risk_coverage: RiskCoverage
     false_loads: FalseLoads
@@ -119,6 +120,7 @@ def report(
         balanced_accuracy=balanced_accuracy(rows, LOADS, clusters=clusters, strata=strata),
         balanced_accuracy_offer=balanced_accuracy(rows, OFFERS, clusters=clusters, strata=strata),
         auroc=auroc(p, useful),
+        auroc_interval=auroc_interval(p, useful, clusters),
         calibration=calibration(p, useful, bins=bins),
         risk_coverage=risk_coverage(p, useful),
         false_loads=false_loads(rows),
@@ -154,6 +156,25 @@ def auroc(p: Floats, useful: Bools) -> float:
     ranks = stats.rankdata(p)
     above = ranks[useful].sum() - positives * (positives + 1) / 2
     return float(above / (positives * negatives))
+
+
+def auroc_interval(
+    p: Floats, useful: Bools, clusters: Sequence[str] | None, *, seed: int = 0
+) -> Interval:
+    """`auroc` with its 95 % percentile interval over resampled clusters; nan if one kind."""
+    nan = float("nan")
+    whole = auroc(p, useful)
+    if np.isnan(whole):
+        return Interval(mean=nan, low=nan, high=nan, rows=len(p))
+    member = np.unique(clusters or np.arange(len(p)), return_inverse=True)[1]
+    rows = np.split(np.argsort(member, kind="stable"), np.cumsum(np.bincount(member))[:-1])
+    random = np.random.default_rng(seed)
+    drawn = []
+    for _ in range(SIMULATIONS):
+        picked = np.concatenate([rows[n] for n in random.integers(len(rows), size=len(rows))])
+        drawn.append(auroc(p[picked], useful[picked]))
+    low, high = np.nanquantile(drawn, [0.025, 0.975]).tolist()
+    return Interval(mean=whole, low=low, high=high, rows=len(p))
 
 
 def calibration(p: Floats, useful: Bools, *, bins: int = BINS, seed: int = 0) -> Calibration:

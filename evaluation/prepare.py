@@ -32,7 +32,7 @@ from evaluation.pool import quick_pool
 from evaluation.retrieval_metrics import Twins
 from evaluation.split import Ties, assign
 from evaluation.systems import Bench
-from evaluation.types import Place, Query, Split, catalogue_of
+from evaluation.types import Place, Query, Split, TriggerPair, catalogue_of
 from evaluation.written import written_queries, written_together
 from indexer.ingest import Report, ingest
 from indexer.package import SKILL_FILE, Package, Unreadable
@@ -68,6 +68,7 @@ class Material:
     twins: Twins
     clusters: Mapping[str, str]  # by qid: what is tied together, and so no independent draw
     whole: frozenset[str]  # catalogues of which every skill is indexed
+    pairs: tuple[TriggerPair, ...] = ()  # of a task and one skill, reported too
     notes: tuple[str, ...] = ()
 
 
@@ -203,6 +204,7 @@ def labelled_material(bench: Bench, prepared: Prepared, split: Split) -> Materia
     missing = len(rows) - len(queries)
     return Material(
         queries=queries,
+        pairs=tuple(pair for pair in prepared.labelled.pairs if pair.split is split),
         labelled=prepared.labelled,
         twins=twins_of(prepared.skills),
         clusters={

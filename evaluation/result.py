@@ -88,6 +88,20 @@ class PromiseLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SetLine:
+    """One way to choose skills for one kind of tasks."""
+
+    rows: str  # how many skills they need
+    source: str
+    chosen: str  # how
+    full_coverage: Interval  # share of the tasks with every skill needed among those chosen
+    coverage: Interval  # share of the skills needed
+    exactly_one: float  # share of the tasks for which one skill was chosen
+    skills: float  # chosen, on average
+    tokens: float  # of their bodies, on average
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
     """Everything that one run of `loadstar eval` found."""
 
@@ -97,4 +111,5 @@ class Evaluation:
     parts: tuple[Part, ...]
     decisions: tuple[DecisionLine, ...]
     promises: tuple[PromiseLine, ...]
+    sets: tuple[SetLine, ...] = ()
     notes: tuple[str, ...] = ()

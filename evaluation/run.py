@@ -29,7 +29,9 @@ from evaluation.retrieval_metrics import (
     standing,
     summarise,
 )
+from evaluation.skill_sets import set_lines
 from evaluation.systems import Bench, System, run
+from evaluation.trigger_pairs import trigger_lines
 from evaluation.types import POOL, Query, Run
 from evaluation.untuned_system import Untuned, read_untuned
 
@@ -81,6 +83,8 @@ async def evaluate(
         for queries, systems in await _lined_up(bench, material, folder, on_step)
     ]
     decisions, promises = await decision_lines(bench, material, on_step=on_step)
+    pairs = await trigger_lines(bench, material, on_step=on_step)
+    sets = await set_lines(bench, material, on_step=on_step)
     on_step("intervals and comparisons")
     return Evaluation(
         provenance=provenance,
@@ -90,8 +94,9 @@ async def evaluate(
             *overall(tables, material.clusters),
         ),
         parts=tuple(parts(tables, material.clusters)),
-        decisions=decisions,
+        decisions=(*decisions, *pairs),
         promises=promises,
+        sets=tuple(sets),
         notes=(*material.notes, *(note for table in tables for note in notes(table))),
     )
 

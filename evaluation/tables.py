@@ -6,7 +6,15 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from evaluation.result import Comparison, DecisionLine, Evaluation, Part, PromiseLine, RetrievalRow
+from evaluation.result import (
+    Comparison,
+    DecisionLine,
+    Evaluation,
+    Part,
+    PromiseLine,
+    RetrievalRow,
+    SetLine,
+)
 from evaluation.retrieval_metrics import COMPARED, COVERAGE, Standing
 from evaluation.types import POOL, Interval
 
@@ -45,6 +53,7 @@ def tables(evaluation: Evaluation) -> list[Table]:
         *part_tables(evaluation.parts),
         decision_table(evaluation.decisions),
         promise_table(evaluation.promises),
+        set_table(evaluation.sets),
     ]
     return [table for table in found if table.rows]
 
@@ -254,7 +263,7 @@ def decision_table(lines: Iterable[DecisionLine]) -> Table:
             "n (useful)",
             "balanced accuracy, load [95 %]",
             "load or consider [95 %]",
-            "AUROC",
+            "AUROC [95 %]",
             "ECE (chance)",
             "lean",
             "probabilities",
@@ -277,7 +286,7 @@ def _decision_cells(line: DecisionLine) -> tuple[str, ...]:
         f"{found.rows} ({found.useful})",
         interval(found.balanced_accuracy),
         interval(found.balanced_accuracy_offer),
-        figure(found.auroc),
+        interval(found.auroc_interval),
         f"{figure(found.calibration.ece)} ({figure(found.calibration.chance)})",
         figure(found.calibration.overconfidence, sign=True),
         found.calibration.verdict,
@@ -312,6 +321,39 @@ def promise_table(lines: Iterable[PromiseLine]) -> Table:
                 f"{figure(line.false_loads.rate)} (≤ {figure(line.false_loads.bound)})",
                 _kept(line),
                 figure(line.loads_of_useful),
+            )
+            for line in lines
+        ),
+    )
+
+
+def set_table(lines: Iterable[SetLine]) -> Table:
+    """Whether what tasks need is among the skills chosen for them, and for how many tokens."""
+    return Table(
+        section="Sets of skills",
+        texts=3,
+        header=(
+            "tasks",
+            "source",
+            "chosen",
+            "n",
+            "all needed [95 %]",
+            "of those needed [95 %]",
+            "exactly one",
+            "skills",
+            "tokens",
+        ),
+        rows=tuple(
+            (
+                line.rows,
+                line.source,
+                line.chosen,
+                str(line.coverage.rows),
+                interval(line.full_coverage),
+                interval(line.coverage),
+                figure(line.exactly_one),
+                f"{line.skills:.2f}",
+                f"{line.tokens:,.0f}",
             )
             for line in lines
         ),
