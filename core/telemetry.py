@@ -15,7 +15,7 @@ RERANK_DEGRADED = Counter(
 )
 RERANK_PAIRS = Counter("loadstar_rerank_pairs_total", "Pairs of task and skill that were read")
 RERANK_TOKENS = Counter("loadstar_rerank_tokens_total", "Tokens that were read for these pairs")
-IN_FLIGHT = Gauge("loadstar_routes_in_flight", "Routes under way")
+IN_FLIGHT = Gauge("loadstar_routes_in_flight", "Routes and explanations under way")
 UNRECORDED = Counter("loadstar_routes_unrecorded_total", "Routes that missed the ledger's deadline")
 LEDGER_ERRORS = Counter("loadstar_ledger_errors_total", "Ledger commits that failed")
 ERRORS = Counter("loadstar_errors_total", "Requests answered with an error", ["code"])

@@ -17,12 +17,17 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.routing import answer
 from app.routing.answer import Judged
 from app.routing.content import Content, contents
-from app.routing.contract import RouteAnswer, RouteRequest
+from app.routing.contract import NotLoaded, RouteAnswer, RoutedSkill, RouteRequest
+from app.routing.course import Course, look
 from app.routing.decide import decide, load_threshold, settle
+from app.routing.explain import explained, staged
+from app.routing.explained import Explained, ExplainRequest
 from app.routing.follower import Follower, Snapshot
 from app.routing.ledger import Ledger
+from app.routing.live import live_version
 from app.routing.second_stage import Contender, SecondStage
 from app.routing.select import collapse_twins, order
+from app.routing.stages import Found, Ranked, document, judge, named_first
 from app.settings import AppSettings
 from core import store
 from core.db import read
@@ -33,12 +38,9 @@ from core.retrieval.fuse import fuse
 from core.retrieval.view import View
 from core.telemetry import IN_FLIGHT, ROUTES, STAGE_SECONDS
 from core.text import query_text
-from core.types import ArmHit, Candidate, Decision, Filters, Scored, SkillVersion, Verdict
-from reranker.decision import Evidence, SkillEvidence, features, probabilities
+from core.types import ArmHit, Decision, Filters, SkillVersion, Verdict
 from reranker.interaction import Standing
 from reranker.need import Need
-from reranker.overlap import excluded_words, word_weights
-from reranker.pairs import Document
 from reranker.policy import EVERYTHING, Policy, Scale, Surroundings
 
 Result = TypeVar("Result")
@@ -47,40 +49,19 @@ Result = TypeVar("Result")
 _UNRECORDED: dict[str, bool | set[str]] = {"task": True, "context": {"messages"}}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """What the first stage hands to the second."""
-
-    view: View
-    seq: int
-    filters: Filters
-    dense: Sequence[ArmHit]
-    lexical: LexicalResult
-    candidates: Sequence[Candidate]
-    named: frozenset[int]
-    need: float  # logit that the task needs any skill
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ranked:
-    """What the second stage hands to the decision."""
-
-    skills: Sequence[Scored]
-    scored_by: str
-    scale: Scale
-
-
 @dataclass(slots=True)
 class Timings:
     """Milliseconds by stage, as the answer and the metrics report them."""
 
     ms: dict[str, float] = field(default_factory=dict)
+    counted: bool = True  # in the metrics
 
     def keep(self, stage: str, started: float) -> None:
         """Note the time since `started` (of time.perf_counter) under `stage`."""
         seconds = time.perf_counter() - started
         self.ms[stage] = round(seconds * 1000, 3)
-        STAGE_SECONDS.labels(stage).observe(seconds)
+        if self.counted:
+            STAGE_SECONDS.labels(stage).observe(seconds)
 
 
 class Router:
@@ -127,9 +108,33 @@ class Router:
         self, request: RouteRequest, snapshot: Snapshot, timings: Timings
     ) -> RouteAnswer:
         """Answer one request over a snapshot. Raises InvalidFilterError."""
+        found, ranked = await self._searched(request, snapshot, timings)
+        return await self._answered(request, found, ranked, timings)
+
+    async def explain(self, request: ExplainRequest, snapshot: Snapshot) -> Explained:
+        """Say what each stage of a route over a snapshot saw of one skill; nothing is recorded.
+
+        Raises NotFoundError, InvalidFilterError, OverloadedError, DeadlineError.
+        """
+        async with self._admitted():
+            version = await live_version(self._engine, request.skill)
+            route, timings = request.route, Timings(counted=False)
+            found, ranked = await self._searched(route, snapshot, timings)
+            reply = await self._answered(route, found, ranked, timings)
+            looked = await self._run(look, found, snapshot.lexical, version.row)
+            course = self._course(found, ranked, route, reply.skills, reply.not_loaded)
+            return explained(version, looked, course, reply, route.k)
+
+    async def _searched(
+        self, request: RouteRequest, snapshot: Snapshot, timings: Timings
+    ) -> tuple[Found, Ranked]:
         found = await self._search(request, snapshot, timings)
         versions = await self._read_back(found, timings)
-        ranked = await self._rank(request.task, found, versions, timings)
+        return found, await self._rank(request.task, found, versions, timings)
+
+    async def _answered(
+        self, request: RouteRequest, found: Found, ranked: Ranked, timings: Timings
+    ) -> RouteAnswer:
         judged = self._judge(ranked, request.k, found, timings)
         decision = self._decide(judged, ranked.scale, found, request)
         return await self._compose(request, judged, ranked, decision, found, timings)
@@ -188,9 +193,12 @@ class Router:
             view=view,
             seq=snapshot.seq,
             filters=filters,
+            task=request.task,
+            text=text,
+            vector=vector,
             dense=similar,
             lexical=worded,
-            candidates=_named_first(fused, named),
+            candidates=named_first(fused, named),
             named=frozenset(named),
             need=self._need.logit(vector) if self._need else 0.0,
         )
@@ -215,7 +223,7 @@ class Router:
             Contender(
                 row=candidate.row,
                 standing=Standing.of(candidate),
-                document=_document(versions[candidate.row]),
+                document=document(versions[candidate.row]),
             )
             for candidate in found.candidates
             if candidate.row in versions
@@ -229,7 +237,12 @@ class Router:
             rerank_weight=scale.rerank_weight,
             named=found.named,
         )
-        ranked = Ranked(skills=collapse_twins(ordered), scored_by=reranked.scored_by, scale=scale)
+        ranked = Ranked(
+            ordered=ordered,
+            skills=collapse_twins(ordered),
+            scored_by=reranked.scored_by,
+            scale=scale,
+        )
         timings.keep("rerank", started)
         return ranked
 
@@ -245,13 +258,7 @@ class Router:
     def _judge(self, ranked: Ranked, k: int, found: Found, timings: Timings) -> list[Judged]:
         """The first k skills with their features and their probability of helping."""
         started = time.perf_counter()
-        skills = ranked.skills[:k]
-        found_of = features(_evidence(skills, found, _lowest(ranked.skills)))
-        useful = probabilities(found_of, ranked.scale)
-        judged = [
-            Judged(scored=scored, features=each, p_useful=p_useful)
-            for scored, each, p_useful in zip(skills, found_of, useful, strict=True)
-        ]
+        judged = judge(ranked.skills[:k], ranked, found)
         timings.keep("decide", started)
         return judged
 
@@ -304,6 +311,7 @@ class Router:
         offered, near_misses = answer.divide(judged, decision, request, bar, sent)
         decision = settle(decision, len(offered), [skill.reason for skill in near_misses])
         background = found.view.background(found.filters)
+        course = self._course(found, ranked, request, offered, near_misses)
         return RouteAnswer(
             route_id=f"rte_{uuid.uuid4().hex}",
             decision=decision.verdict.value,
@@ -321,9 +329,28 @@ class Router:
             timings_ms={},
             explain=(
                 answer.explanation(judged, background, self._around(found))
+                | {"stages": staged(judged, course)}
                 if request.explain
                 else None
             ),
+        )
+
+    def _course(
+        self,
+        found: Found,
+        ranked: Ranked,
+        request: RouteRequest,
+        offered: Sequence[RoutedSkill],
+        near_misses: Sequence[NotLoaded],
+    ) -> Course:
+        return Course(
+            found=found,
+            ranked=ranked,
+            arm_weights=self._policy.arm_weights,
+            depth=self._settings.candidates,
+            load=load_threshold(ranked.scale, request.max_false_load),
+            offered=frozenset(skill.id for skill in offered),
+            reasons={skill.id: skill.reason for skill in near_misses},
         )
 
     async def _record(self, request: RouteRequest, reply: RouteAnswer, timings: Timings) -> bool:
@@ -363,44 +390,3 @@ def _checked(filters: Filters, view: View) -> Filters:
     if unknown:
         raise InvalidFilterError(f"filters.catalogues: there is no catalogue {unknown[0]!r}.")
     return filters
-
-
-def _named_first(fused: Sequence[Candidate], named: Sequence[int]) -> list[Candidate]:
-    """The candidates with the named rows in front, those that no arm returned included."""
-    by_row = {candidate.row: candidate for candidate in fused}
-    first = [
-        by_row.get(row, Candidate(row=row, score=0.0, arm_scores={}, passage=None)) for row in named
-    ]
-    return [*first, *(candidate for candidate in fused if candidate.row not in set(named))]
-
-
-def _document(version: SkillVersion) -> Document:
-    return Document(name=version.name, description=version.description, body=version.body)
-
-
-def _lowest(ranked: Sequence[Scored]) -> float:
-    return min((scored.rerank for scored in ranked if scored.rerank is not None), default=0.0)
-
-
-def _evidence(ranked: Sequence[Scored], found: Found, lowest: float) -> Evidence:
-    # A skill that the dense arm did not return is at most as similar as its last hit.
-    least = found.dense[-1].score if found.dense else 0.0
-    # A skill must not look doubtful because copies of it follow.
-    twins = {twin.row for scored in ranked for twin in scored.twins}
-    return Evidence(
-        skills=[
-            SkillEvidence(
-                similarity=scored.arm_scores.get("dense", least),
-                lexical=scored.arm_scores.get("lexical", 0.0),
-                words=word_weights(_document(scored.version)).keys(),
-                excluded=excluded_words(scored.version.name, scored.version.description),
-                rerank=lowest if scored.rerank is None else scored.rerank,
-            )
-            for scored in ranked
-        ],
-        similarities=[hit.score for hit in found.dense if hit.row not in twins],
-        lexical=[hit.score for hit in found.lexical.hits if hit.row not in twins],
-        background=found.view.background(found.filters),
-        idf=found.lexical.idf,
-        need=found.need,
-    )
