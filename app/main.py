@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from app import http_errors
-from app.api import catalogues, content, health, route, skills
+from app.api import catalogues, content, explain, health, route, skills
 from app.api.dependencies import Parts
 from app.api.limits import BodyLimit
 from app.routing.contract import RouteRequest
@@ -125,5 +125,5 @@ def create_app(parts: Parts) -> FastAPI:
 
 def add_resources(app: FastAPI) -> None:
     """Every path that the application answers."""
-    for resource in (route, skills, content, catalogues, health):
+    for resource in (route, explain, skills, content, catalogues, health):
         app.include_router(resource.router)

@@ -1,4 +1,4 @@
-"""The `loadstar` program: index, serve, route, show, eval, fit, calibrate, train,
+"""The `loadstar` program: index, serve, route, explain, show, eval, fit, calibrate, train,
 report, doctor."""
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import sys
 import typer
 
 from app.settings import AppSettings
-from cli import calibrate, doctor, evaluate, fit, index, report, route, serve, show, train
+from cli import calibrate, doctor, evaluate, explain, fit, index, report, route, serve, show, train
 from cli.output import print_error
 from core.errors import LoadstarError
 from core.settings import refuse_unknown_settings
@@ -25,6 +25,7 @@ program = typer.Typer(
 program.command("index", epilog=index.EXAMPLE)(index.index)
 program.command("serve", epilog=serve.EXAMPLE)(serve.serve)
 program.command("route", epilog=route.EXAMPLE)(route.route)
+program.command("explain", epilog=explain.EXAMPLE)(explain.explain)
 program.command("show", epilog=show.EXAMPLE)(show.show)
 program.command("eval", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 program.command("fit", epilog=fit.EXAMPLE)(fit.fit)

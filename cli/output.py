@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
+from pydantic import BaseModel, ValidationError
 from rich.console import Console
 
 from core.embedding import DEFAULT_ENCODER
-from core.errors import LoadstarError
+from core.errors import LoadstarError, SettingsError
+
+Request = TypeVar("Request", bound=BaseModel)
 
 stdout = Console(soft_wrap=True, highlight=False, markup=False)
 stderr = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
@@ -48,3 +51,12 @@ def print_error(error: LoadstarError, as_json: bool) -> None:
 def given(**options: Any) -> dict[str, Any]:
     """The options that the user gave; the environment and the defaults fill the rest."""
     return {name: value for name, value in options.items() if value is not None}
+
+
+def asked(kind: type[Request], **fields: Any) -> Request:
+    """A request of what the user gave. Raises SettingsError with the first wrong field."""
+    try:
+        return kind(**fields)
+    except ValidationError as error:
+        found = error.errors()[0]
+        raise SettingsError(f"{'.'.join(str(p) for p in found['loc'])}: {found['msg']}") from error

@@ -6,13 +6,11 @@ import asyncio
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
 from app.main import open_parts
-from app.routing.contract import NotLoaded, RouteAnswer, RoutedSkill, RouteFilters, RouteRequest
+from app.routing.contract import NotLoaded, RouteAnswer, RoutedSkill, RouteRequest
 from app.settings import AppSettings
-from cli.output import DatabaseUrl, DataDir, Encoder, Json, given, print_json, stdout
-from core.errors import SettingsError
+from cli.output import DatabaseUrl, DataDir, Encoder, Json, asked, given, print_json, stdout
 from core.settings import load_settings
 
 EXAMPLE = 'Example: loadstar route "merge these three PDFs and drop the blank pages"'
@@ -34,12 +32,8 @@ def route(
     settings = load_settings(
         AppSettings, **given(data_dir=data_dir, database_url=database_url, encoder=encoder)
     )
-    try:
-        filters = RouteFilters(catalogues=catalogue or [])
-        request = RouteRequest(task=task, k=k, filters=filters, explain=explain)
-    except ValidationError as error:
-        found = error.errors()[0]
-        raise SettingsError(f"{'.'.join(str(p) for p in found['loc'])}: {found['msg']}") from error
+    filters = {"catalogues": catalogue or []}
+    request = asked(RouteRequest, task=task, k=k, filters=filters, explain=explain)
     answer = asyncio.run(_route(settings, request))
     if as_json:
         print_json(answer.model_dump(mode="json"))

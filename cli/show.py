@@ -13,7 +13,7 @@ from core import store
 from core.db import open_database, read
 from core.errors import NotFoundError
 from core.settings import Settings, load_settings
-from core.types import SkillVersion
+from core.types import SkillVersion, skill_id
 
 EXAMPLE = "Example: loadstar show acme/skills/documents/pdf-merge-split"
 
@@ -44,17 +44,21 @@ async def _find(settings: Settings, skill: str) -> SkillVersion:
     engine = await open_database(settings.catalogue_url, create=False)
     try:
         async with read(engine) as connection:
-            if skill.startswith("skl_"):
-                version = await store.live_skill(connection, skill)
-            else:
-                owner, _, rest = skill.partition("/")
-                name, _, path = rest.partition("/")
-                version = await store.skill_by_place(connection, f"{owner}/{name}", path)
+            version = await store.live_skill(connection, identity(skill))
     finally:
         await engine.dispose()
     if version is None:
         raise NotFoundError(f"There is no live skill {skill!r}.")
     return version
+
+
+def identity(skill: str) -> str:
+    """The id of a skill that is named by its id or its place."""
+    if skill.startswith("skl_"):
+        return skill
+    owner, _, rest = skill.partition("/")
+    name, _, path = rest.partition("/")
+    return skill_id(f"{owner}/{name}", path)
 
 
 def _shown(version: SkillVersion, *, with_body: bool) -> dict[str, Any]:

@@ -38,7 +38,6 @@ from core.types import (
     Space,
     TokenCounts,
     Trust,
-    skill_id,
 )
 
 STREAM_ROWS = 1_000  # about 10 MB of bodies and vectors
@@ -158,11 +157,6 @@ async def live_skill(conn: AsyncConnection, skill: str) -> SkillVersion | None:
     """The live version of a skill; None where it is unknown or withdrawn."""
     row = await conn.scalar(select(skills.c.live_row).where(skills.c.id == skill))
     return None if row is None else (await versions(conn, [row]))[row]
-
-
-async def skill_by_place(conn: AsyncConnection, catalogue: str, path: str) -> SkillVersion | None:
-    """The live version of the skill at a place; None where there is none."""
-    return await live_skill(conn, skill_id(catalogue, path))
 
 
 async def list_skills(

@@ -20,7 +20,7 @@ DECISION_DRIFT = Gauge(
     "Population stability index of the last routes against the calibration rows",
     ["scored_by", "feature"],
 )
-IN_FLIGHT = Gauge("loadstar_routes_in_flight", "Routes under way")
+IN_FLIGHT = Gauge("loadstar_routes_in_flight", "Routes and explanations under way")
 UNRECORDED = Counter("loadstar_routes_unrecorded_total", "Routes that missed the ledger's deadline")
 LEDGER_ERRORS = Counter("loadstar_ledger_errors_total", "Ledger commits that failed")
 ERRORS = Counter("loadstar_errors_total", "Requests answered with an error", ["code"])

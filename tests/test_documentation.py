@@ -9,6 +9,8 @@ import prometheus_client
 import pytest
 
 from app.http_errors import HTTP_CODES, STATUS
+from app.routing.course import EXPLAIN_REASONS
+from app.routing.decide import DECISION_REASONS, NOT_LOADED_REASONS
 from app.settings import AppSettings
 from core import errors, telemetry
 from core.settings import PREFIX
@@ -51,6 +53,11 @@ def test_every_error_code_is_documented() -> None:
 def test_the_documented_status_of_an_error_is_the_one_it_gets() -> None:
     for kind, status in STATUS.items():
         assert f"| {status} | `{kind.code}` |" in page("api.md")
+
+
+def test_every_reason_is_documented() -> None:
+    for reason in (*DECISION_REASONS, *NOT_LOADED_REASONS, *EXPLAIN_REASONS):
+        assert f"| `{reason}` |" in page("api.md"), reason
 
 
 def test_every_metric_is_documented_and_no_other() -> None:

@@ -11,8 +11,8 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 
 from app.api.dependencies import Parts, WithParts
-from app.api.skills import live_version
 from app.routing.content import Content, called, chapter, routing
+from app.routing.live import live_version
 from core import store
 from core.db import read
 from core.embedding import Embedder
@@ -87,7 +87,7 @@ async def live_content(
     skill_id: str, wanted: Annotated[Wanted, Query()], parts: WithParts
 ) -> Response:
     """The SKILL.md of the live version, byte for byte, or its text at a level."""
-    return await _content(parts, await live_version(parts, skill_id), wanted)
+    return await _content(parts, await live_version(parts.engine, skill_id), wanted)
 
 
 @router.get(

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
-from app.api.dependencies import Parts, WithParts
+from app.api.dependencies import WithParts
+from app.routing.live import live_version
 from core import store
 from core.db import read
 from core.errors import NotFoundError
@@ -88,7 +89,7 @@ async def list_skills(
 @router.get("/{skill_id}")
 async def show_skill(skill_id: str, parts: WithParts) -> SkillDetail:
     """One skill: its live version, its problems, and its history."""
-    version = await live_version(parts, skill_id)
+    version = await live_version(parts.engine, skill_id)
     async with read(parts.engine) as connection:
         history = await store.version_history(connection, skill_id)
     return SkillDetail(
@@ -115,15 +116,6 @@ async def show_skill(skill_id: str, parts: WithParts) -> SkillDetail:
             for past in history
         ],
     )
-
-
-async def live_version(parts: Parts, skill_id: str) -> SkillVersion:
-    """The live version of a skill. Raises NotFoundError."""
-    async with read(parts.engine) as connection:
-        version = await store.live_skill(connection, skill_id)
-    if version is None:
-        raise NotFoundError(f"There is no skill {skill_id!r}, or it was withdrawn.")
-    return version
 
 
 def _summary(version: SkillVersion) -> dict[str, Any]:

@@ -67,7 +67,7 @@ class RouteContext(Strict):
     loaded: Names = Field(default=[], description="ids of skills already loaded: not offered again")
 
 
-class RouteRequest(Strict):
+class Asked(Strict):
     """A task, and what may be offered for it."""
 
     task: Task = Field(description="what the agent has to do, in its user's words")
@@ -83,7 +83,14 @@ class RouteRequest(Strict):
     max_false_load: float | None = Field(
         default=None, gt=0, le=1, description="the share of needless loads that is tolerable"
     )
-    explain: bool = Field(default=False, description="add the decision's features and settings")
+
+
+class RouteRequest(Asked):
+    """A task, what may be offered for it, and what the answer should hold."""
+
+    explain: bool = Field(
+        default=False, description="add what each stage saw of each skill, and the features"
+    )
     include: Literal["none", "routing", "section", "body"] = Field(
         default="none", description="how much content to send with each offered skill"
     )

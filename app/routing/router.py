@@ -8,7 +8,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -17,15 +17,19 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.routing import answer
 from app.routing.answer import Judged
 from app.routing.content import Content, contents
-from app.routing.contract import RouteAnswer, RouteRequest
+from app.routing.contract import NotLoaded, RouteAnswer, RoutedSkill, RouteRequest
+from app.routing.course import Course, look
 from app.routing.decide import Situation, decide, load_threshold, settle
 from app.routing.drift import Drift
+from app.routing.explain import explained, staged
+from app.routing.explained import Explained, ExplainRequest
 from app.routing.follower import Follower, Snapshot
 from app.routing.ledger import Ledger
-from app.routing.needs import Needs, by_needs, document, in_company
+from app.routing.live import lacking_tools, live_version
+from app.routing.needs import Needs, by_needs, document
 from app.routing.second_stage import Contender, SecondStage
 from app.routing.select import collapse_twins, order
-from app.routing.tools import lacks, servers
+from app.routing.stages import Found, Ranked, judge, named_first, near
 from app.settings import AppSettings
 from core import store
 from core.db import read
@@ -36,11 +40,10 @@ from core.retrieval.fuse import fuse
 from core.retrieval.view import View
 from core.telemetry import DECISION_DRIFT, IN_FLIGHT, ROUTES, STAGE_SECONDS
 from core.text import query_text
-from core.types import ArmHit, Candidate, Decision, Filters, Scored, SkillVersion, Verdict
-from reranker.decision import Evidence, SkillEvidence, falling, features, probability
+from core.types import ArmHit, Decision, Filters, SkillVersion, Verdict
+from reranker.decision import falling
 from reranker.interaction import Standing
 from reranker.need import Need
-from reranker.overlap import excluded_words, word_weights
 from reranker.policy import CONFIDENCE, EVERYTHING, Policy, Scale, Surroundings
 
 Result = TypeVar("Result")
@@ -49,41 +52,19 @@ Result = TypeVar("Result")
 _UNRECORDED: dict[str, bool | set[str]] = {"task": True, "context": {"messages"}}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """What the first stage hands to the second."""
-
-    view: View
-    seq: int
-    filters: Filters
-    dense: Sequence[ArmHit]
-    lexical: LexicalResult
-    candidates: Sequence[Candidate]
-    named: frozenset[int]
-    need: float  # logit that the task needs any skill
-    needs: Needs  # what the task asks for, apart
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ranked:
-    """What the second stage hands to the decision."""
-
-    skills: Sequence[Scored]
-    scored_by: str
-    scale: Scale
-
-
 @dataclass(slots=True)
 class Timings:
     """Milliseconds by stage, as the answer and the metrics report them."""
 
     ms: dict[str, float] = field(default_factory=dict)
+    counted: bool = True  # in the metrics
 
     def keep(self, stage: str, started: float) -> None:
         """Note the time since `started` (of time.perf_counter) under `stage`."""
         seconds = time.perf_counter() - started
         self.ms[stage] = round(seconds * 1000, 3)
-        STAGE_SECONDS.labels(stage).observe(seconds)
+        if self.counted:
+            STAGE_SECONDS.labels(stage).observe(seconds)
 
 
 class Router:
@@ -136,28 +117,60 @@ class Router:
         reply, _ = await self._answer(request, snapshot, timings)
         return reply
 
+    async def explain(self, request: ExplainRequest, snapshot: Snapshot) -> Explained:
+        """Say what each stage of a route over a snapshot saw of one skill; nothing is recorded.
+
+        Raises NotFoundError, InvalidFilterError, OverloadedError, DeadlineError.
+        """
+        async with self._admitted():
+            version = await live_version(self._engine, request.skill)
+            route, timings = request.route, Timings(counted=False)
+            found, ranked = await self._searched(route, snapshot, timings)
+            reply, _ = await self._answered(route, snapshot, found, ranked, timings)
+            looked = await self._run(look, found, snapshot.lexical, version.row)
+            course = self._course(found, ranked, route, reply.skills, reply.not_loaded)
+            return explained(version, looked, course, reply, route.k)
+
     async def _answer(
         self, request: RouteRequest, snapshot: Snapshot, timings: Timings
     ) -> tuple[RouteAnswer, Sequence[Judged]]:
-        """The answer, and the ranked skills that it rests on; `filtered_out` where that is why."""
-        reply, judged = await self._through_stages(request, snapshot, timings)
-        if reply.decision == "none" and (wider := request.widened()):
-            started = time.perf_counter()
-            elsewhere, _ = await self._through_stages(wider, snapshot, Timings())
-            timings.keep("widened", started)
-            if elsewhere.decision == "load":
-                reply = reply.model_copy(update={"reason": "filtered_out"})
-        return reply, judged
+        """The answer, and the ranked skills that it rests on."""
+        found, ranked = await self._searched(request, snapshot, timings)
+        return await self._answered(request, snapshot, found, ranked, timings)
 
-    async def _through_stages(
+    async def _searched(
         self, request: RouteRequest, snapshot: Snapshot, timings: Timings
-    ) -> tuple[RouteAnswer, Sequence[Judged]]:
+    ) -> tuple[Found, Ranked]:
         found = await self._search(request, snapshot, timings)
         versions = await self._read_back(found, timings)
-        ranked = await self._rank(request.task, found, versions, timings)
+        return found, await self._rank(request.task, found, versions, timings)
+
+    async def _answered(
+        self,
+        request: RouteRequest,
+        snapshot: Snapshot,
+        found: Found,
+        ranked: Ranked,
+        timings: Timings,
+    ) -> tuple[RouteAnswer, Sequence[Judged]]:
         judged = self._judge(ranked, request.k, found, timings)
         decision = self._decide(judged, ranked.scale, found, request)
+        if decision.verdict is Verdict.NONE and await self._hidden_fits(request, snapshot, timings):
+            decision = replace(decision, reason="filtered_out")
         return await self._compose(request, judged, ranked, decision, found, timings), judged
+
+    async def _hidden_fits(
+        self, request: RouteRequest, snapshot: Snapshot, timings: Timings
+    ) -> bool:
+        """Whether a skill would be loaded that the filters hide."""
+        wider = request.widened()
+        if wider is None:
+            return False
+        started = time.perf_counter()
+        found, ranked = await self._searched(wider, snapshot, Timings(counted=False))
+        judged = self._judge(ranked, wider.k, found, Timings(counted=False))
+        timings.keep("widened", started)
+        return self._decide(judged, ranked.scale, found, wider).verdict is Verdict.LOAD
 
     @asynccontextmanager
     async def _admitted(self) -> AsyncIterator[None]:
@@ -213,9 +226,12 @@ class Router:
             view=view,
             seq=snapshot.seq,
             filters=filters,
+            task=request.task,
+            text=text,
+            vector=vector,
             dense=similar,
             lexical=worded,
-            candidates=_named_first(fused, named),
+            candidates=named_first(fused, named),
             named=frozenset(named),
             need=self._need.logit(vector) if self._need else 0.0,
             needs=Needs.of(request.task, worded.idf),
@@ -255,8 +271,12 @@ class Router:
             rerank_weight=scale.rerank_weight,
             named=found.named,
         )
-        skills = by_needs(collapse_twins(ordered), found.needs)
-        ranked = Ranked(skills=skills, scored_by=reranked.scored_by, scale=scale)
+        ranked = Ranked(
+            ordered=ordered,
+            skills=by_needs(collapse_twins(ordered), found.needs),
+            scored_by=reranked.scored_by,
+            scale=scale,
+        )
         timings.keep("rerank", started)
         return ranked
 
@@ -272,17 +292,7 @@ class Router:
     def _judge(self, ranked: Ranked, k: int, found: Found, timings: Timings) -> list[Judged]:
         """The first k skills with their features and their probability of helping."""
         started = time.perf_counter()
-        skills = ranked.skills[:k]
-        found_of = features(_evidence(skills, found, _lowest(ranked.skills)))
-        alone = [probability(each, ranked.scale) for each in found_of]
-        shares = [found.needs.held_by(scored) for scored in skills]
-        useful = in_company(alone, shares, sum(map(len, found.needs.texts)))
-        judged = [
-            Judged(scored=scored, features=each, p_alone=p_alone, p_useful=p_useful, shares=held)
-            for scored, each, p_alone, p_useful, held in zip(
-                skills, found_of, alone, useful, shares, strict=True
-            )
-        ]
+        judged = judge(ranked.skills[:k], ranked, found)
         timings.keep("decide", started)
         return judged
 
@@ -297,7 +307,7 @@ class Router:
                 visible=found.view.count(found.filters) > 0,
                 searchable=bool(found.lexical.idf),
                 needless=found.need < 0,
-                near=_near(found),
+                near=near(found),
             ),
             max_false_load=request.max_false_load,
         )
@@ -330,13 +340,15 @@ class Router:
             if decision.verdict is Verdict.CONSIDER
             else load_threshold(ranked.scale, request.max_false_load)
         )
-        lacking = await self._lacking(request, judged)
+        rows = [each.scored.version.row for each in judged]
+        lacking = await lacking_tools(self._engine, rows, request.context.tools)
         reasons = answer.reasons(judged, decision, request, bar, lacking)
         chosen = [each for each, reason in zip(judged, reasons, strict=True) if not reason]
         sent = await self._contents(request, chosen, timings)
         offered, near_misses = answer.divide(judged, reasons, request, sent, found.needs)
         decision = settle(decision, len(offered), [skill.reason for skill in near_misses])
         background = found.view.background(found.filters)
+        course = self._course(found, ranked, request, offered, near_misses)
         return RouteAnswer(
             route_id=f"rte_{uuid.uuid4().hex}",
             decision=decision.verdict.value,
@@ -354,20 +366,29 @@ class Router:
             timings_ms={},
             explain=(
                 answer.explanation(judged, background, self._around(found))
+                | {"stages": staged(judged, course)}
                 if request.explain
                 else None
             ),
         )
 
-    async def _lacking(self, request: RouteRequest, judged: Sequence[Judged]) -> frozenset[int]:
-        """Rows of the skills that need an MCP server which the agent says it has not."""
-        if not request.context.tools:
-            return frozenset()
-        rows = [each.scored.version.row for each in judged]
-        async with read(self._engine) as connection:
-            said = await store.frontmatters(connection, rows)
-        tools = request.context.tools
-        return frozenset(row for row in rows if lacks(servers(said[row]), tools))
+    def _course(
+        self,
+        found: Found,
+        ranked: Ranked,
+        request: RouteRequest,
+        offered: Sequence[RoutedSkill],
+        near_misses: Sequence[NotLoaded],
+    ) -> Course:
+        return Course(
+            found=found,
+            ranked=ranked,
+            arm_weights=self._policy.arm_weights,
+            depth=self._settings.candidates,
+            load=load_threshold(ranked.scale, request.max_false_load),
+            offered=frozenset(skill.id for skill in offered),
+            reasons={skill.id: skill.reason for skill in near_misses},
+        )
 
     async def _record(self, request: RouteRequest, reply: RouteAnswer, timings: Timings) -> bool:
         started = time.perf_counter()
@@ -412,45 +433,3 @@ def _checked(filters: Filters, view: View) -> Filters:
     if unknown:
         raise InvalidFilterError(f"filters.catalogues: there is no catalogue {unknown[0]!r}.")
     return filters
-
-
-def _named_first(fused: Sequence[Candidate], named: Sequence[int]) -> list[Candidate]:
-    """The candidates with the named rows in front, those that no arm returned included."""
-    by_row = {candidate.row: candidate for candidate in fused}
-    first = [
-        by_row.get(row, Candidate(row=row, score=0.0, arm_scores={}, passage=None)) for row in named
-    ]
-    return [*first, *(candidate for candidate in fused if candidate.row not in set(named))]
-
-
-def _near(found: Found) -> bool:
-    background = found.view.background(found.filters)
-    return bool(found.dense) and found.dense[0].score > background.max(initial=0.0)
-
-
-def _lowest(ranked: Sequence[Scored]) -> float:
-    return min((scored.rerank for scored in ranked if scored.rerank is not None), default=0.0)
-
-
-def _evidence(ranked: Sequence[Scored], found: Found, lowest: float) -> Evidence:
-    # A skill that the dense arm did not return is at most as similar as its last hit.
-    least = found.dense[-1].score if found.dense else 0.0
-    # A skill must not look doubtful because copies of it follow.
-    twins = {twin.row for scored in ranked for twin in scored.twins}
-    return Evidence(
-        skills=[
-            SkillEvidence(
-                similarity=scored.arm_scores.get("dense", least),
-                lexical=scored.arm_scores.get("lexical", 0.0),
-                words=word_weights(document(scored.version)).keys(),
-                excluded=excluded_words(scored.version.name, scored.version.description),
-                rerank=lowest if scored.rerank is None else scored.rerank,
-            )
-            for scored in ranked
-        ],
-        similarities=[hit.score for hit in found.dense if hit.row not in twins],
-        lexical=[hit.score for hit in found.lexical.hits if hit.row not in twins],
-        background=found.view.background(found.filters),
-        idf=found.lexical.idf,
-        need=found.need,
-    )

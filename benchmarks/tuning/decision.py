@@ -29,7 +29,7 @@ from evaluation.split import committed
 from evaluation.systems import open_bench
 from evaluation.types import Split
 from reranker.decision import FEATURES
-from reranker.learn.fit_policy import Floats, fit_scale, predict, rows_of, separating_threshold
+from reranker.learn.fit_policy import Floats, Rows, balance, fit_scale, predict, rows_of
 
 FOLDS = 5
 HARD = (Condition.PRESENT, Condition.REMOVED, Condition.WITHHELD)
@@ -105,6 +105,18 @@ def _out_of_fold(
 
 def _fold(component: str) -> int:
     return hashlib.sha256(component.encode()).digest()[0] % FOLDS
+
+
+def separating_threshold(rows: Rows, p: Floats) -> float:
+    """The threshold with the best balanced accuracy over the groups; the middle of the best."""
+    order = np.argsort(-p, kind="stable")
+    weight = balance(rows)[order]
+    sign = np.where(rows.useful[order], weight, -weight)
+    gained = np.concatenate([[0.0], np.cumsum(sign)])  # by how many of the surest are loaded
+    level = np.concatenate([[1.0], p[order], [0.0]])
+    between = level[:-1] > level[1:]  # a threshold fits between different probabilities only
+    best = int(np.argmax(np.where(between, gained, -np.inf)))
+    return round(float(level[best] + level[best + 1]) / 2, 4)
 
 
 if __name__ == "__main__":

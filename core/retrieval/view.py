@@ -110,6 +110,17 @@ class View:
             self._visible[filters] = known
         return known
 
+    def sees(self, row: int, filters: Filters) -> bool:
+        """Whether the filters let this row through."""
+        return any(
+            bool((part.mask & (part.segment.rows.ids == row)).any())
+            for part in self.visible(filters)
+        )
+
+    def only(self, row: int) -> View:
+        """The same with this row alone visible, whatever the filters; none if it is not live."""
+        return _Only(self, row)
+
     def count(self, filters: Filters) -> int:
         """How many rows the filters let through."""
         return sum(part.count for part in self.visible(filters))
@@ -149,3 +160,17 @@ class View:
             return np.zeros(len(self.generation.background_queries), dtype=np.float32)
         highest: NDArray[np.float32] = np.maximum.reduce(found)
         return highest
+
+
+class _Only(View):
+    """One row of a view, so that an arm's score for it can be had at any depth."""
+
+    def __init__(self, view: View, row: int) -> None:
+        super().__init__(view.generation, view.delta)
+        self._seen = tuple(
+            Visible(segment, live & (segment.rows.ids == row))
+            for segment, live in zip(self.segments, self._live, strict=True)
+        )
+
+    def visible(self, filters: Filters) -> tuple[Visible, ...]:
+        return self._seen

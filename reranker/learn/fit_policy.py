@@ -35,9 +35,9 @@ PRIOR_ROWS = 100.0
 
 FOLDS = 5
 
-FALSE_LOADS = 0.15
-"""The share of useless calibration rows that `load` lets through where no promise is asked for.
-Stricter than the best separation, which `consider` begins at: between them lies the middle."""
+FALSE_LOADS, FALSE_OFFERS = 0.15, 0.3
+"""The shares of useless calibration rows that `load`, where no promise is asked for, and `load or
+consider` let through: half of the useless rows that are offered anything are not loaded for."""
 
 ALPHAS = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
 """The promises that a table offers where its rows suffice."""
@@ -94,15 +94,14 @@ def fit_calibrated(
     """
     scale = fit_scale(train)
     p = predict(calibration, scale)
-    consider = separating_threshold(calibration, p)
     return base.model_copy(
         update={
             "bias": scale.bias,
             "weights": scale.weights,
             "calibration": rows,
             "negatives": negatives,
-            "consider": consider,
-            "load": max(consider, load_threshold(calibration, p)),
+            "consider": letting_through(calibration, p, FALSE_OFFERS),
+            "load": letting_through(calibration, p, FALSE_LOADS),
             "false_load": promises(calibration, p),
             "quantiles": quantiles(calibration, p),
             "catalogues": {},
@@ -205,25 +204,13 @@ def predict(rows: Rows, scale: ScaleWeights) -> Floats:
     return p
 
 
-def separating_threshold(rows: Rows, p: Floats) -> float:
-    """The threshold with the best balanced accuracy over the groups; the middle of the best."""
-    order = np.argsort(-p, kind="stable")
-    weight = balance(rows)[order]
-    sign = np.where(rows.useful[order], weight, -weight)
-    gained = np.concatenate([[0.0], np.cumsum(sign)])  # by how many of the surest are loaded
-    level = np.concatenate([[1.0], p[order], [0.0]])
-    between = level[:-1] > level[1:]  # a threshold fits between different probabilities only
-    best = int(np.argmax(np.where(between, gained, -np.inf)))
-    return round(float(level[best] + level[best + 1]) / 2, 4)
-
-
-def load_threshold(rows: Rows, p: Floats) -> float:
-    """The lowest threshold that at most `FALSE_LOADS` of the useless rows reach, groups alike."""
+def letting_through(rows: Rows, p: Floats, share: float) -> float:
+    """The lowest threshold that at most this share of the useless rows reach, groups alike."""
     useless = ~rows.useful
     order = np.argsort(-p[useless], kind="stable")
     weight = balance(rows)[useless][order]
     reached = np.cumsum(weight) / weight.sum()
-    let_through = int(np.searchsorted(reached, FALSE_LOADS, side="right"))
+    let_through = int(np.searchsorted(reached, share, side="right"))
     return (math.floor(float(p[useless][order][let_through]) * 10_000) + 1) / 10_000
 
 

@@ -86,7 +86,7 @@ def test_a_skill_is_worth_what_it_adds() -> None:
     _, repeated, _ = in_company(alone, [first, same, other], 900)
     _, adding, _ = in_company(alone, [first, other, same], 900)
     assert repeated < adding
-    assert in_company(alone, [first, same, other], 60)[1] < ADDED_FROM  # no padding
+    assert in_company([0.9, 0.6], [first, same], 60)[1] < ADDED_FROM  # no padding
     assert in_company([], [], 0) == []
 
 

@@ -21,7 +21,17 @@ from reranker.late_interaction import Head
 from reranker.load import OWN_RERANKER
 from tests.support import CATALOGUE, EXAMPLES
 
-COMMANDS = ["index", "serve", "route", "show", "eval", "fit", "report confusable", "doctor"]
+COMMANDS = [
+    "index",
+    "serve",
+    "route",
+    "explain",
+    "show",
+    "eval",
+    "fit",
+    "report confusable",
+    "doctor",
+]
 
 
 def loadstar(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -71,6 +81,15 @@ def test_route_answers_as_the_server_would(data_dir: str) -> None:
     assert words.stdout.startswith("none (answerable_without)")
 
 
+def test_explain_says_stage_by_stage_why_a_skill_is_offered(data_dir: str) -> None:
+    task, place = "merge the scanned pages into one PDF", f"{CATALOGUE}/documents/pdf-merge-split"
+    found = answer("explain", task, place, "--data-dir", data_dir)
+    assert (found["name"], found["offered"]) == ("pdf-merge-split", True)
+    words = loadstar("explain", task, found["id"], "--data-dir", data_dir).stdout
+    assert words.startswith(f"{place}: offered")
+    assert all(stage["says"] in words for stage in found["stages"])
+
+
 def test_show_finds_a_skill_by_place_and_by_id(data_dir: str) -> None:
     place = f"{CATALOGUE}/documents/pdf-merge-split"
     by_place = answer("show", place, "--data-dir", data_dir)
@@ -110,6 +129,8 @@ def test_doctor_fails_where_serve_would_not_start(tmp_path: Path) -> None:
         (("route", ""), "settings_invalid"),
         (("route", "x", "--encoder", "no-such"), "model_missing"),
         (("route", "x", "--catalogue", "no/such"), "invalid_filter"),
+        (("explain", "x", "skl_nothing"), "not_found"),
+        (("explain", "", "skl_nothing"), "settings_invalid"),
         (("show", "skl_nothing"), "database_unavailable"),
         (("serve", "--database-url", "oracle://x"), "settings_invalid"),
     ],

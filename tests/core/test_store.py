@@ -114,16 +114,13 @@ async def test_a_version_holds_what_was_published(
     assert version.signature.dtype == np.uint32
 
 
-async def test_a_skill_is_found_by_id_and_by_place(
+async def test_a_skill_is_found_by_the_id_of_its_place(
     engine: AsyncEngine, published: list[PreparedSkill]
 ) -> None:
     async with read(engine) as conn:
-        by_id = await store.live_skill(conn, skill_id("beta/kit", "a"))
-        by_place = await store.skill_by_place(conn, "beta/kit", "a")
-        assert await store.skill_by_place(conn, "beta/kit", "b") is None
-    assert by_id is not None
-    assert by_place is not None
-    assert by_id.row == by_place.row == 3
+        found = await store.live_skill(conn, skill_id("beta/kit", "a"))
+        assert await store.live_skill(conn, skill_id("beta/kit", "b")) is None
+    assert found is not None and found.row == 3
 
 
 async def test_pages_of_skills_join_without_gap_or_repeat(

@@ -23,6 +23,7 @@ from core.embedding import HashingEmbedder
 from core.errors import SourceUnreadableError, SpaceMismatchError
 from core.retrieval.generation import Generation
 from core.tables import passages, skill_rows, skills, vectors
+from core.types import skill_id
 from indexer.ingest import Report, ingest
 from indexer.package import Package, Unreadable
 from indexer.rebuild import rebuild_if_due
@@ -79,7 +80,7 @@ async def test_a_changed_package_is_a_new_version_and_only_new_text_is_embedded(
     report = await run(engine, package(1, "other text"))
     assert (report.published, report.texts_embedded) == (1, 1)
     async with read(engine) as connection:
-        found = await store.skill_by_place(connection, "a/b", "skills/skill-1")
+        found = await store.live_skill(connection, skill_id("a/b", "skills/skill-1"))
         assert found is not None and "other text" in found.body
         assert len(await store.version_history(connection, found.skill_id)) == 2
 

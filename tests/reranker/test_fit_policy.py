@@ -10,20 +10,19 @@ from hypothesis import strategies as st
 from reranker.decision import FEATURES, Features, ScaleWeights, probability
 from reranker.learn.fit_policy import (
     FALSE_LOADS,
+    FALSE_OFFERS,
     CrossFit,
-    Floats,
     Rows,
     balance,
     covering,
     cross_fit,
     fit_calibrated,
     fit_scale,
-    load_threshold,
+    letting_through,
     predict,
     promises,
     quantiles,
     rows_of,
-    separating_threshold,
     smallest_promise,
     with_scales,
 )
@@ -104,24 +103,12 @@ def test_every_group_counts_alike_and_in_it_useful_and_useless_rows() -> None:
     assert sums == pytest.approx([8 / 3] * 3)
 
 
-def test_no_threshold_separates_better() -> None:
-    rows = drawn(300, seed=4)
-    p = predict(rows, TRUTH)
-    best = separating_threshold(rows, p)
-    assert balanced(rows, p, best) == pytest.approx(
-        max(balanced(rows, p, t) for t in np.linspace(0, 1, 500)), abs=0.005
-    )
-
-
-def balanced(rows: Rows, p: Floats, threshold: float) -> float:
-    return float((balance(rows) * ((p >= threshold) == rows.useful)).mean())
-
-
-def test_load_lets_through_as_many_useless_rows_as_it_may() -> None:
+@pytest.mark.parametrize("share", [FALSE_LOADS, FALSE_OFFERS])
+def test_a_threshold_lets_through_as_many_useless_rows_as_it_may(share: float) -> None:
     rows = drawn(1_000, groups=1)
     p = predict(rows, TRUTH)
-    let_through = p[~rows.useful] >= load_threshold(rows, p)
-    assert FALSE_LOADS - 0.02 < let_through.mean() <= FALSE_LOADS
+    let_through = p[~rows.useful] >= letting_through(rows, p, share)
+    assert share - 0.02 < let_through.mean() <= share
 
 
 @settings(max_examples=60)

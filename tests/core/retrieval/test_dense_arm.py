@@ -143,3 +143,22 @@ def test_a_view_without_rows_finds_nothing(
 def test_asking_for_a_gpu_that_faiss_was_not_built_for_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"loadstar\[gpu\]"):
         PassageIndex(new_faiss_index(16), np.zeros(1, dtype=np.int64), gpu=True)
+
+
+def test_a_view_of_one_row_gives_its_score_whatever_hides_it(
+    rows: list[IndexRow], view: View, vectors: Callable[[int, int], Vectors]
+) -> None:
+    query, strict = vectors(11, 1)[0], Filters(trust_floor=Trust.PINNED)
+    for row in (rows[0], rows[250]):
+        assert_same(
+            dense(view.only(row.row), query, strict, 5, threads=1), brute_force([row], query, 1)
+        )
+    assert dense(view.only(-1), query, EVERYTHING, 5, threads=1) == []
+
+
+@given(filters=filters_strategy)
+def test_a_view_sees_just_what_its_filters_let_through(
+    filters: Filters, rows: list[IndexRow], view: View
+) -> None:
+    seen = [row.row for row in rows if view.sees(row.row, filters)]
+    assert seen == [row.row for row in rows if allowed(row, filters)]
