@@ -1,8 +1,7 @@
-"""Which features the confidence needs: every set of them, fitted and judged across folds.
+"""Which features the confidence needs: all, all but one, and each alone, judged across folds.
 
 Train and calibration rows only, each task within its catalogue: with its right skill there,
 hidden or withheld, and requests that need no tool. Folds keep together what is tied together.
-Prints the table of docs/decisions/0011.
 
     python -m benchmarks.tuning.decision --data ../shared/data --data-dir .loadstar
 """
@@ -61,9 +60,9 @@ def table(observations: Sequence[Observation]) -> str:
     catalogues = sorted({each.scope for each in observations})
     lines = [f"| features | {' | '.join(catalogues)} | mean | needless loads |"]
     lines.append("|---|" + "---:|" * (len(catalogues) + 2))
-    for count in range(1, len(FEATURES) + 1):
-        for names in combinations(FEATURES, count):
-            lines.append(_line(observations, names, catalogues))
+    names = tuple(FEATURES)
+    for kept in (names, *combinations(names, len(names) - 1), *combinations(names, 1)):
+        lines.append(_line(observations, kept, catalogues))
     return "\n".join(lines)
 
 
