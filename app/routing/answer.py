@@ -4,18 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.routing.content import Content, cost
-from app.routing.contract import NotLoaded, RoutedSkill, RouteRequest, Scores, Tokens, Twin
+from app.routing.contract import (
+    NotLoaded,
+    RouteAnswer,
+    RoutedSkill,
+    RouteRequest,
+    Scores,
+    Tokens,
+    Twin,
+)
 from app.routing.needs import ADDED_FROM, MOST_SKILLS, Needs, Shares, affordable, serving
 from app.routing.select import SNIPPET_CHARS, snippet
 from core.text import prose
 from core.types import Decision, Scored, SkillVersion, Verdict
 from reranker.decision import Features
 from reranker.policy import Surroundings
+
+# What a user wrote is kept under the ledger's own rule, or not at all.
+_UNRECORDED: dict[str, bool | set[str]] = {"task": True, "context": {"messages"}}
 
 PROSE_CHARS = 4 * SNIPPET_CHARS  # of Markdown, for a snippet
 
@@ -142,6 +154,31 @@ def _matched(scored: Scored, content: Content | None) -> tuple[str, str]:
 def content_uri(version: SkillVersion) -> str:
     """The path on this server of the version's SKILL.md."""
     return f"/v1/skills/{version.skill_id}/versions/{version.digest}/content"
+
+
+def ledger_row(
+    request: RouteRequest, reply: RouteAnswer, timings_ms: Mapping[str, float]
+) -> dict[str, object]:
+    """What the ledger keeps of a route, beside its task."""
+    return {
+        "route_id": reply.route_id,
+        "at": datetime.now(UTC),
+        "request": request.model_dump(mode="json", exclude=_UNRECORDED),
+        "decision": reply.decision,
+        "reason": reply.reason,
+        "confidence": reply.confidence,
+        "calibration": reply.calibration,
+        "scored_by": reply.scored_by,
+        "skills": [{"id": s.id, "p_useful": s.p_useful} for s in reply.skills],
+        "not_loaded": [
+            {"id": s.id, "p_useful": s.p_useful, "reason": s.reason} for s in reply.not_loaded
+        ],
+        "policy": reply.policy,
+        "models": reply.models,
+        "generation": reply.generation,
+        "seq": reply.seq,
+        "timings": dict(timings_ms),
+    }
 
 
 def explanation(

@@ -9,13 +9,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.routing import answer
-from app.routing.answer import Judged
+from app.routing.answer import Judged, ledger_row
 from app.routing.content import Content, contents
 from app.routing.contract import NotLoaded, RouteAnswer, RoutedSkill, RouteRequest
 from app.routing.course import Course, look
@@ -47,9 +46,6 @@ from reranker.need import Need
 from reranker.policy import CONFIDENCE, EVERYTHING, Policy, Scale, Surroundings
 
 Result = TypeVar("Result")
-
-# What a user wrote is kept under the ledger's own rule, or not at all.
-_UNRECORDED: dict[str, bool | set[str]] = {"task": True, "context": {"messages"}}
 
 
 @dataclass(slots=True)
@@ -392,29 +388,8 @@ class Router:
 
     async def _record(self, request: RouteRequest, reply: RouteAnswer, timings: Timings) -> bool:
         started = time.perf_counter()
-        recorded = await self._ledger.record(
-            request.task,
-            {
-                "route_id": reply.route_id,
-                "at": datetime.now(UTC),
-                "request": request.model_dump(mode="json", exclude=_UNRECORDED),
-                "decision": reply.decision,
-                "reason": reply.reason,
-                "confidence": reply.confidence,
-                "calibration": reply.calibration,
-                "scored_by": reply.scored_by,
-                "skills": [{"id": s.id, "p_useful": s.p_useful} for s in reply.skills],
-                "not_loaded": [
-                    {"id": s.id, "p_useful": s.p_useful, "reason": s.reason}
-                    for s in reply.not_loaded
-                ],
-                "policy": reply.policy,
-                "models": reply.models,
-                "generation": reply.generation,
-                "seq": reply.seq,
-                "timings": dict(timings.ms),
-            },
-        )
+        row = ledger_row(request, reply, timings.ms)
+        recorded = await self._ledger.record(request.task, row)
         timings.keep("ledger", started)
         return recorded
 
