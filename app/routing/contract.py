@@ -62,7 +62,11 @@ class RouteContext(Strict):
     messages: Annotated[
         list[Annotated[str, StringConstraints(max_length=MAX_TASK_CHARS)]], Field(max_length=20)
     ] = Field(default=[], description="recent messages, oldest first; searched after the task")
-    tools: Names = Field(default=[], description="tools at hand; kept in the ledger")
+    tools: Names = Field(
+        default=[],
+        description="tools at hand; with any named, a skill whose MCP server is not among them is "
+        "not offered",
+    )
     platform: Name | None = Field(default=None, description="kept in the ledger")
     loaded: Names = Field(default=[], description="ids of skills already loaded: not offered again")
 
