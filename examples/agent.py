@@ -146,7 +146,7 @@ def take_up(client: Loadstar, request: Json, choose: Choose, section: str | None
 
 def _load(client: Loadstar, skill: Json, section: str | None, turn: Turn) -> None:
     try:
-        if skill["content"] == f"{skill['name']}\n{skill['description']}":
+        if skill["content_level"] == "routing":
             # No section holds a word of the task: the model has to choose one by its heading.
             sections = client.read(skill, "routing")["sections"]
             listed = ", ".join(f"{each['heading']} ({each['tokens']})" for each in sections)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 from fastapi.exceptions import RequestValidationError
@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 
 from app.api.dependencies import Parts, WithParts
 from app.routing.content import Content, called, chapter, routing
+from app.routing.contract import Level
 from app.routing.live import live_version
 from core import store
 from core.db import read
@@ -23,7 +24,6 @@ from core.types import Section, SkillVersion
 
 router = APIRouter(prefix="/v1/skills", tags=["skills"])
 
-Level = Literal["routing", "section", "body", "file"]
 
 SKILL_FILE = "SKILL.MD"
 MOST_NAMED = 30  # sections or files, in an error's detail
@@ -142,8 +142,8 @@ def _of_body(
     found, text = _text(version, sections, level, heading)
     chapters = [chapter(sections, place) for place in range(len(sections))]
     tokens, *costs = embedder.count_tokens([text, *chapters])
-    content = Content(text=text, tokens=tokens, section=found)
-    return _told(version, level, content, sections=_priced(sections, costs))
+    content = Content(level=level, text=text, tokens=tokens, section=found)
+    return _told(version, content, sections=_priced(sections, costs))
 
 
 def _text(
@@ -171,7 +171,7 @@ async def _of_file(parts: Parts, version: SkillVersion, path: str | None) -> Ski
         place = f"/v1/skills/{version.skill_id}/versions/{version.digest}/files/{path}"
         raise _refused("path", f"{path!r} is not UTF-8 text; get its bytes from {place}")
     (tokens,) = await asyncio.to_thread(parts.embedder.count_tokens, [text])
-    return _told(version, "file", Content(text=text, tokens=tokens), path=path)
+    return _told(version, Content(level="file", text=text, tokens=tokens), path=path)
 
 
 def _place(version: SkillVersion, sections: Sequence[Section], heading: str | None) -> int:
@@ -205,7 +205,6 @@ def _priced(sections: Sequence[Section], tokens: Sequence[int]) -> list[SkillSec
 
 def _told(
     version: SkillVersion,
-    level: Level,
     content: Content,
     *,
     path: str | None = None,
@@ -214,7 +213,7 @@ def _told(
     return SkillContent(
         id=version.skill_id,
         digest=version.digest,
-        level=level,
+        level=content.level,
         section=content.section,
         path=path,
         tokens=content.tokens,

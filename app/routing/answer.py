@@ -139,6 +139,7 @@ def _routed(
         ],
         serves=list(serves),
         content=content.text if content else None,
+        content_level=content.level if content else None,
         content_tokens=content.tokens if content else None,
         content_sha256=content.sha256 if content else None,
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
+from app.routing.contract import Level
 from core.retrieval.lexical import analyse
 from core.skill_format import sections_of
 from core.types import Section, SkillVersion
@@ -19,9 +20,10 @@ CountTokens = Callable[[Sequence[str]], list[int]]
 class Content:
     """A text of a skill as it is sent, and what it costs."""
 
+    level: Level
     text: str
     tokens: int
-    section: str | None = None  # heading of the section that it is; "" where no section fits
+    section: str | None = None  # heading of the section that it is
 
     @property
     def sha256(self) -> str:
@@ -34,10 +36,10 @@ def contents(
 ) -> dict[int, Content]:
     """What each version sends at the level `include`, by row."""
     chosen = [_chosen(version, include, task) for version in versions]
-    counts = count_tokens([text for _, text in chosen])
+    counts = count_tokens([text for _, _, text in chosen])
     return {
-        version.row: Content(text=text, tokens=tokens, section=section)
-        for version, (section, text), tokens in zip(versions, chosen, counts, strict=True)
+        version.row: Content(level=level, text=text, tokens=tokens, section=section)
+        for version, (level, section, text), tokens in zip(versions, chosen, counts, strict=True)
     }
 
 
@@ -85,23 +87,23 @@ def fitting(sections: Sequence[Section], task: str) -> int | None:
     return places[holds_most(words, held)]
 
 
-def _chosen(version: SkillVersion, include: str, task: str) -> tuple[str | None, str]:
-    """Heading, where the text is a section, and text."""
+def _chosen(version: SkillVersion, include: str, task: str) -> tuple[Level, str | None, str]:
+    """Level, heading where the text is a section, and text."""
     match include:
         case "section":
             return _section(version, task)
         case "body":
-            return None, version.body
+            return "body", None, version.body
         case _:
-            return None, routing(version)
+            return "routing", None, routing(version)
 
 
-def _section(version: SkillVersion, task: str) -> tuple[str, str]:
+def _section(version: SkillVersion, task: str) -> tuple[Level, str | None, str]:
     sections = sections_of(version.body)
     place = fitting(sections, task)
     if place is None:
-        return "", routing(version)
-    return sections[place].heading, chapter(sections, place)
+        return "routing", None, routing(version)
+    return "section", sections[place].heading, chapter(sections, place)
 
 
 def _title(sections: Sequence[Section]) -> int | None:

@@ -15,6 +15,9 @@ MAX_K = 50
 Task = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TASK_CHARS)
 ]
+Level = Literal["routing", "section", "body", "file"]
+"""What of a skill is sent: name and description, one section, the whole body, or a file."""
+
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300)]
 Names = Annotated[list[Name], Field(max_length=100)]
 
@@ -100,12 +103,13 @@ class RouteRequest(Asked):
     )
 
     def widened(self) -> RouteRequest | None:
-        """The same over all that the catalogues hold, whatever the other filters hide; None where
-        they hide nothing. Catalogues stay: who may not see one shall not hear of it."""
+        """Whatever would load of all that the catalogues hold; None where other filters hide
+        nothing of it. Catalogues stay: who may not see one shall not hear of it."""
         catalogues_alone = RouteFilters(catalogues=self.filters.catalogues)
         if self.filters == catalogues_alone:
             return None
-        return self.model_copy(update={"filters": catalogues_alone, "include": "none"})
+        wider = {"filters": catalogues_alone, "include": "none", "max_false_load": None}
+        return self.model_copy(update=wider)
 
 
 class Tokens(BaseModel):
@@ -164,6 +168,9 @@ class RoutedSkill(BaseModel):
         default=[], description="the parts of the task that it is offered for, as they begin"
     )
     content: str | None = Field(default=None, description="as asked for with `include`")
+    content_level: Level | None = Field(
+        default=None, description="what `content` is; `routing` too where no section fits the task"
+    )
     content_tokens: int | None = Field(default=None, description="what `content` costs")
     content_sha256: str | None = Field(default=None, description="hex digest of `content` as UTF-8")
 

@@ -17,7 +17,8 @@ DECISION_REASONS = {
     "near_miss": "a skill may help, but not clearly",
     "near_miss_only": "skills here are about the subject, but none seems to do the job",
     "nothing_near": "no skill here comes near the task",
-    "answerable_without": "a model answers this by itself, or there is nothing to do",
+    "answerable_without": "no skill is called for: talk, a question that a model answers by "
+    "itself, or an errand that no folder of instructions could do",
     "nothing_visible": "there is no skill to choose from",
     "filtered_out": "a skill fits, but the filters on trust, licence, language or tags hide it",
     "no_words": "the task holds nothing that could be searched for",

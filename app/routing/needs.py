@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from reranker.overlap import word_weights
 from reranker.pairs import Document
 
 MOST_NEEDS = 16
-FEWEST_WORDS = 3  # a sentence that says less belongs to the one before it
+FEWEST_WORDS = 2  # a sentence that says less belongs to the one before it
 
 # Chosen on train and calibration tasks, like the weights below (docs/decisions/0018).
 GAIN_WEIGHT = 1.0
@@ -56,14 +56,15 @@ class Needs:
     @classmethod
     def of(cls, task: str, idf: Mapping[str, float]) -> Needs:
         """The task's sentences, short ones joined to those before; MOST_NEEDS at most."""
-        texts: list[str] = []
-        for part in _SENTENCE_END.split(task):
-            sentence = part.strip(" \t-*•")
-            if texts and len(set(analyse(sentence))) < FEWEST_WORDS:
-                texts[-1] = f"{texts[-1]} {sentence}".rstrip()
-            elif sentence:
-                texts.append(sentence)
-        return cls(tuple(texts[:MOST_NEEDS]), idf)
+        ends = [found.end() for found in _SENTENCE_END.finditer(task)]
+        spans: list[tuple[int, int]] = []
+        for start, end in pairwise([0, *ends, len(task)]):
+            if spans and len(set(analyse(task[start:end]))) < FEWEST_WORDS:
+                spans[-1] = (spans[-1][0], end)
+            else:
+                spans.append((start, end))
+        texts = [task[start:end].strip(" \t\n-*•") for start, end in spans]
+        return cls(tuple(text for text in texts if text)[:MOST_NEEDS], idf)
 
     @property
     def chars(self) -> int:
@@ -146,28 +147,23 @@ def in_company(alone: Sequence[float], shares: Sequence[Shares], chars: int) -> 
 def affordable(shares: Sequence[Shares], costs: Sequence[int], budget: int | None) -> set[int]:
     """The part of a set that costs at most `budget` and does most for the needs.
 
-    Of equals the cheapest, then the first. So more budget never covers less.
+    Its first skill, which the decision rests on, is always of it, or there is none. Of equals the
+    cheapest, then the first. So more budget never covers less.
     """
     everyone = range(len(costs))
     if budget is None or sum(costs) <= budget:
         return set(everyone)
-    parts = [
-        part
-        for size in everyone
-        for part in combinations(everyone, size)
-        if sum(costs[n] for n in part) <= budget
+    parts: list[tuple[int, ...]] = [
+        (0, *others)
+        for size in range(len(costs))
+        for others in combinations(everyone[1:], size)
+        if costs[0] + sum(costs[n] for n in others) <= budget
     ]
 
-    return set(
-        max(
-            parts,
-            key=lambda part: (
-                done(shares, part),
-                -sum(costs[n] for n in part),
-                [-n for n in part],
-            ),
-        )
-    )
+    def worth(part: tuple[int, ...]) -> tuple[float, int, list[int]]:
+        return done(shares, part), -sum(costs[n] for n in part), [-n for n in part]
+
+    return set(max(parts, key=worth)) if parts else set()
 
 
 def done(shares: Sequence[Shares], part: Iterable[int]) -> float:

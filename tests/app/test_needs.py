@@ -124,7 +124,24 @@ def test_more_budget_never_covers_less(
 
 def test_of_parts_that_do_as_much_the_cheapest_is_taken() -> None:
     same = [np.array([0.5]), np.array([0.5]), np.array([0.5])]
-    assert affordable(same, [9, 4, 4], 10) == {1}
+    assert affordable([*same, np.array([0.5])], [4, 9, 3, 3], 10) == {0}
+    more = [np.array([0.5, 0.0]), np.array([0.0, 0.4]), np.array([0.0, 0.4]), np.array([0.0, 0.3])]
+    assert affordable(more, [4, 5, 4, 1], 9) == {0, 2}
+
+
+def test_what_the_decision_rests_on_is_bought_or_nothing_is() -> None:
+    held = [np.array([0.2]), np.array([0.9])]
+    assert affordable(held, [9, 4], 8) == set()
+    assert affordable(held, [9, 4], 9) == {0}
+
+
+def test_a_need_is_said_in_the_tasks_own_words() -> None:
+    needs = needs_of("First merge the PDFs, then clean the csv. Resize all images, thanks!")
+    assert needs.texts == (
+        "First merge the PDFs, then",
+        "clean the csv.",
+        "Resize all images, thanks!",
+    )
 
 
 def test_every_need_is_served_by_one_and_every_skill_serves_some() -> None:
