@@ -15,7 +15,7 @@ from core.errors import SettingsError
 from core.settings import load_settings
 
 if TYPE_CHECKING:
-    from reranker.policy import Policy
+    from evaluation.calibrating import Calibrated
 
 EXAMPLE = "Example: loadstar calibrate --catalogue acme/skills --output my-policy.json"
 
@@ -52,22 +52,42 @@ def calibrate(
             policy_file=policy_file, data_dir=data_dir, database_url=database_url, encoder=encoder
         ),
     )
-    policy = asyncio.run(calibrated(settings, catalogue, queries, on_step=on_step))
-    output.write_text(policy.model_dump_json(indent=2) + "\n")
+    found = asyncio.run(calibrated(settings, catalogue, queries, on_step=on_step))
+    output.write_text(found.policy.model_dump_json(indent=2) + "\n")
     if as_json:
-        print_json({"policy": policy.model_dump(mode="json"), "written": str(output)})
+        print_json(
+            {
+                "policy": found.policy.model_dump(mode="json"),
+                "catalogue": found.catalogue,
+                "written": str(output),
+            }
+        )
         return
-    _print(policy, catalogue, output)
+    _print(found, output)
 
 
-def _print(policy: Policy, catalogue: str | None, output: Path) -> None:
+def _print(found: Calibrated, output: Path) -> None:
+    from app.routing.decide import load_threshold
     from reranker.policy import EVERYTHING
 
-    for scored_by, scale in policy.scales.items():
-        if own := scale.catalogues.get(catalogue or EVERYTHING):
-            stdout.print(f"{policy.id}, scored by {scored_by}: {own.calibration}")
-            kept = ", ".join(f"{p.max_false_load:g} from {p.threshold:.3f}" for p in own.false_load)
-            stdout.print(f"max_false_load can be {kept or 'nothing: too few rows'}")
+    policy = found.policy
+    where = "everything indexed" if found.catalogue == EVERYTHING else found.catalogue
+    stdout.print(f"{policy.id}: promises for tasks routed over {where}")
+    for scored_by, own in found.own.items():
+        scale = policy.scale(scored_by)
+        judged = scale.model_copy(
+            update={"calibration": own.calibration, "false_load": own.false_load}
+        )
+        kept = ", ".join(
+            f"{line.max_false_load:g} from {load_threshold(judged, line.max_false_load):.3f}"
+            for line in own.false_load
+        )
+        stdout.print(f"scored by {scored_by}: {own.calibration}")
+        least = f"  loads from {scale.load:.3f}"
+        if kept:
+            stdout.print(f"{least}; with max_false_load={kept}")
+        else:
+            stdout.print(f"{least}; there are too few rows for any max_false_load")
     stdout.print(
         f"written to {output}; serve with it: LOADSTAR_POLICY_FILE={output} loadstar serve"
     )

@@ -96,6 +96,7 @@ class NotReadyError(LoadstarError):
 
 
 class RerankerFailedError(LoadstarError):
-    """A reranker gave no scores; never answered with, since word overlap takes its place."""
+    """A reranker gave no scores. No route is answered with it, since word overlap takes its
+    place; a fit or a calibration ends with it."""
 
     code = "reranker_failed"

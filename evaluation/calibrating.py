@@ -9,23 +9,24 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from hashlib import sha256
 from pathlib import Path
 
+from app.routing.second_stage import PARTIAL
 from app.settings import AppSettings
 from core import store
 from core.background import BACKGROUND_QUERIES
 from core.db import read
 from core.errors import NotFoundError
 from core.text import without_exclusions
-from core.types import SkillVersion
+from core.types import Filters, SkillVersion
 from evaluation.confusable import masked
 from evaluation.datasets import DatasetError
 from evaluation.fitting import OnStep, as_rows, observe_all, usable, ways_to_score
-from evaluation.observations import Observation, Observer
+from evaluation.observations import Condition, Observation, Observer
 from evaluation.own_queries import read_own_queries
 from evaluation.systems import Bench, open_bench
 from evaluation.types import POOL, Place, Query, Split, catalogue_of
@@ -40,19 +41,36 @@ FEWEST_LABELLED = 50
 ASKED_WORDS = 30
 """Of a description's first sentence: users' tasks are no longer."""
 
-SIBLINGS = "own skills hidden"
+BACKGROUND, SIBLINGS = "background queries", "own skills"
+
+KINDS: Mapping[Condition, str] = {
+    Condition.NEGATIVE: "no skill expected",
+    Condition.REMOVED: "right skill hidden",
+    Condition.WITHHELD: "right skill withheld",
+}
+"""Of rows that show what must not be loaded for."""
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibrated:
+    """A policy with new promises, and where they hold."""
+
+    policy: Policy
+    catalogue: str  # or EVERYTHING
+    own: Mapping[str, OwnCalibration]  # the new ones, by `scored_by`
+
+
 async def calibrate(
     settings: AppSettings, catalogue: str | None, file: Path | None, *, on_step: OnStep
-) -> Policy:
+) -> Calibrated:
     """The policy in force with promises for a catalogue, or for everything that is indexed.
 
     They rest on the owner's labelled rows in `file`, or on what the catalogue itself gives. Every
-    way to score an answer gets its own. Raises NotFoundError for an unknown catalogue and
-    DatasetError where the rows are too few or not usable.
+    way to score an answer gets its own. Raises NotFoundError for an unknown catalogue,
+    DatasetError where the rows are too few or not usable, and RerankerFailedError where the
+    reranker gives no scores.
     """
     seen: list[Observation] = []
     for way in ways_to_score(settings):
@@ -65,47 +83,70 @@ async def calibrate(
                 else await _own_texts(bench, places, catalogue)
             )
             observer = Observer(bench, {}, {})
-            seen += way.named(await observe_all(observer, queries, [catalogue or POOL], on_step))
-    return calibrated(seen, load_policy(settings.policy_file), catalogue)
+            found = way.named(await observe_all(observer, queries, [catalogue or POOL], on_step))
+            if not file and not any(each.source == SIBLINGS for each in _useless(found)):
+                raise DatasetError(
+                    "No skill says enough of itself, or has others beside it, so that background "
+                    "queries alone would be asked. Calibrate with rows of your own: --queries."
+                )
+            seen += found
+            # Where there is one catalogue only, every task is routed within it.
+            where = catalogue or bench.snapshot.view.only_catalogue(Filters()) or EVERYTHING
+    return calibrated(seen, load_policy(settings.policy_file), where)
 
 
-def calibrated(
-    observations: Sequence[Observation], policy: Policy, catalogue: str | None
-) -> Policy:
-    """The policy with the promises that these observations show. Raises DatasetError where none
-    of them is useless."""
-    rows = [each for each in usable(observations) if not each.useful]
+def calibrated(observations: Sequence[Observation], policy: Policy, catalogue: str) -> Calibrated:
+    """The policy with the promises that these observations show in a catalogue, or EVERYTHING.
+
+    Raises DatasetError where none of them is useless.
+    """
+    rows = _useless(observations)
     if not rows:
         raise DatasetError("No row shows what must not be loaded for.")
+    own = {
+        scored_by: _own([each for each in rows if each.scored_by == scored_by], scale)
+        for scored_by in sorted({each.scored_by for each in rows})
+        if _ordered_alike(scale := policy.scale(scored_by), scored_by, policy)
+    }
     scales = {}
-    for scored_by in sorted({each.scored_by for each in rows}):
+    for scored_by, found in own.items():
         scale = policy.scale(scored_by)
-        own = _own([each for each in rows if each.scored_by == scored_by], scale)
-        kept = {**scale.catalogues, catalogue or EVERYTHING: own}
+        kept = {**scale.catalogues, catalogue: found}
         scales[scored_by] = scale.model_copy(update={"catalogues": kept})
-    return with_scales(policy, scales)
+    return Calibrated(policy=with_scales(policy, scales), catalogue=catalogue, own=own)
+
+
+def _useless(observations: Sequence[Observation]) -> list[Observation]:
+    return [each for each in usable(observations) if not each.useful]
+
+
+def _ordered_alike(scale: Scale, scored_by: str, policy: Policy) -> bool:
+    """Whether answers are ordered by a scale as its rows were: partial ones are routed as if they
+    were whole."""
+    return scale.rerank_weight == policy.scale(scored_by.removesuffix(PARTIAL)).rerank_weight
 
 
 def _own(useless: Sequence[Observation], scale: Scale) -> OwnCalibration:
     # Each kind of row by itself, since nobody knows in which shares they will come.
-    rows = replace(as_rows(useless), groups=tuple(each.source for each in useless))
-    kinds = Counter((each.source, each.condition.value) for each in useless)
-    named = ", ".join(f"{source} {kind} {n}" for (source, kind), n in sorted(kinds.items()))
+    kinds = tuple(f"{each.source} ({KINDS[each.condition]})" for each in useless)
+    rows = replace(as_rows(useless), groups=kinds)
+    named = ", ".join(f"{kind} {n}" for kind, n in sorted(Counter(kinds).items()))
     return OwnCalibration(
         calibration=f"{len(useless):,} rows of its own: {named}; {date.today().isoformat()}",
         negatives=named,
         false_load=promises(rows, predict(rows, scale)),
         encoder=useless[0].around.encoder,
+        skills=max(each.around.skills for each in useless),
     )
 
 
 def _places(bench: Bench, catalogue: str | None) -> list[Place]:
+    if not bench.rows:
+        raise NotFoundError("No skills are indexed yet: loadstar index FOLDER --catalogue …")
     found = [place for place in bench.rows if catalogue in (None, catalogue_of(place))]
     if not found:
         known = ", ".join(sorted(set(map(catalogue_of, bench.rows)))[:20])
-        raise NotFoundError(
-            f"There is no catalogue {catalogue!r} with skills. There are {known or 'none yet'}."
-        )
+        raise NotFoundError(f"There is no catalogue {catalogue!r} with skills. There are {known}.")
     return found
 
 
@@ -133,7 +174,7 @@ async def _own_texts(bench: Bench, places: Sequence[Place], catalogue: str | Non
         for place in drawn
         if (text := own_words(versions[bench.rows[place]]))
     ]
-    background = [_query(text, "background", catalogue) for text in BACKGROUND_QUERIES]
+    background = [_query(text, BACKGROUND, catalogue) for text in BACKGROUND_QUERIES]
     return [*background, *by_own_words]
 
 

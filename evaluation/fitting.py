@@ -9,6 +9,7 @@ from datetime import date
 
 from app.routing.second_stage import PARTIAL
 from app.settings import AppSettings
+from core.errors import RerankerFailedError
 from evaluation.datasets import METATOOL, Labelled, Skills
 from evaluation.observations import Observation, Observer
 from evaluation.prepare import WHOLE_SETS, Prepared, labelled_material
@@ -47,6 +48,9 @@ MAY_TRAIN = frozenset(
     }
 )
 """Licences of skills whose rows may shape weights that are handed on."""
+
+UNHURRIED_S = 600.0
+"""The second stage's deadline while answers are observed: it only ends what hangs."""
 
 OnStep = Callable[[str], None]
 
@@ -220,7 +224,23 @@ class Way:
         return self.settings.reranker + PARTIAL * self.partial
 
     def named(self, observations: Sequence[Observation]) -> list[Observation]:
-        """The observations as scored in this way."""
+        """The observations as scored in this way.
+
+        Raises RerankerFailedError where a model failed, so that one was scored in another way:
+        its row would count for a scale that it is not of.
+        """
+        by_words = self.settings.reranker == FALLBACK
+        other = [
+            each
+            for each in observations
+            if (each.scored_by == FALLBACK) != by_words or each.scored_by.endswith(PARTIAL)
+        ]
+        if other:
+            raise RerankerFailedError(
+                f"{self.settings.reranker} gave no scores for {len(other)} of "
+                f"{len(observations)} answers, so that nothing can be said of those it does "
+                "score. `loadstar doctor` checks its file."
+            )
         if not self.partial:
             return list(observations)
         return [replace(each, scored_by=each.scored_by + PARTIAL) for each in observations]
@@ -228,9 +248,10 @@ class Way:
 
 def ways_to_score(settings: AppSettings) -> list[Way]:
     """By the reranker of the settings, by it with one token to spend (so one chunk), and by
-    words."""
+    words. None of them has a deadline: a late answer is of another scale."""
     if settings.reranker == FALLBACK:
         return [Way(settings=settings)]
+    settings = settings.model_copy(update={"rerank_deadline_s": UNHURRIED_S})
     return [
         Way(settings=settings),
         Way(settings=settings.model_copy(update={"rerank_tokens": 1}), partial=True),

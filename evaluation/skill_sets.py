@@ -23,7 +23,7 @@ BUDGETS = (1_000, 2_000, 4_000)
 """Tokens of bodies; one has some 950 at the median, as they are cut in the data."""
 
 DEPTH = 16
-"""Skills that an answer is asked for: all that were read back."""
+"""Skills that an answer is asked for: half of those read back, since twins collapse."""
 
 SINGLE, SEVERAL = "one skill needed", "several skills needed"
 

@@ -14,7 +14,7 @@ from evaluation.types import TriggerPair, catalogue_of
 
 SOURCE = "trigger-evals"
 DEPTH = 16
-"""Skills that an answer is asked for: all that were read back."""
+"""Skills that an answer is asked for: half of those read back, since twins collapse."""
 
 
 async def trigger_lines(bench: Bench, material: Material, *, on_step: OnStep) -> list[DecisionLine]:

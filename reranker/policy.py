@@ -50,6 +50,17 @@ class OwnCalibration(Calibrated):
     """The same for one catalogue, by its own rows."""
 
     encoder: str = Field(description="revision of the encoder that they were routed with")
+    skills: int | None = Field(
+        default=None, ge=1, description="that were seen by them; any number without"
+    )
+
+    def holds(self, around: Surroundings) -> bool:
+        """Whether the encoder is theirs and half to twice as many skills are seen.
+
+        A filter on tags, or on some of the catalogues, may leave a few of those that were asked.
+        """
+        alike = self.skills is None or around.skills <= 2 * self.skills <= 4 * around.skills
+        return alike and around.encoder == self.encoder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,12 +182,13 @@ class Policy(BaseModel):
     def scale_in(self, scored_by: str, around: Surroundings) -> Scale:
         """The scale of a reranker, with the promises that hold in these surroundings.
 
-        A catalogue that was calibrated itself has its own; elsewhere they are those of the fit,
-        or none where the surroundings are unlike all that it has seen.
+        A catalogue that was calibrated itself has its own while it is about as large as it was;
+        elsewhere they are those of the fit, or none where the surroundings are unlike all that
+        it has seen.
         """
         scale = self.scale(scored_by)
         own = scale.catalogues.get(around.catalogue)
-        if own and own.encoder == around.encoder:
+        if own and own.holds(around):
             fields = Calibrated.model_fields
             return scale.model_copy(update={name: getattr(own, name) for name in fields})
         if self.covers and not self.covers.holds(around):

@@ -160,10 +160,14 @@ def affordable(shares: Sequence[Shares], costs: Sequence[int], budget: int | Non
         if costs[0] + sum(costs[n] for n in others) <= budget
     ]
 
+    if not parts:
+        return set()
+
     def worth(part: tuple[int, ...]) -> tuple[float, int, list[int]]:
         return done(shares, part), -sum(costs[n] for n in part), [-n for n in part]
 
-    return set(max(parts, key=worth)) if parts else set()
+    best: tuple[int, ...] = max(parts, key=worth)
+    return set(best)
 
 
 def done(shares: Sequence[Shares], part: Iterable[int]) -> float:

@@ -19,6 +19,7 @@ from evaluation.decision_metrics import (
     DecisionRow,
     Floats,
     auroc,
+    auroc_interval,
     balanced_accuracy,
     calibration,
     false_loads,
@@ -99,6 +100,34 @@ def test_no_figure_depends_on_the_order_of_rows(
     before = figures(*arrays(rows))
     random.shuffle(rows)
     assert figures(*arrays(rows)) == pytest.approx(before, nan_ok=True)
+
+
+def test_the_auroc_interval_holds_the_value_and_is_the_same_for_the_same_rows() -> None:
+    p, useful = calibrated(200, seed=2)
+    found = auroc_interval(p, useful, None)
+    assert found.mean == auroc(p, useful) and found.rows == 200
+    assert 0.5 < found.low < found.mean < found.high < 1
+    assert found == auroc_interval(p, useful, None)
+
+
+def test_the_auroc_interval_holds_the_truth_about_95_times_in_100() -> None:
+    # p is uniform and the chance to be useful, so the densities are 2p and 2(1 - p): AUROC is 5/6.
+    drawn = [auroc_interval(*calibrated(120, seed), None) for seed in range(60)]
+    assert sum(each.low <= 5 / 6 <= each.high for each in drawn) >= 52
+
+
+def test_the_auroc_interval_is_wide_where_rows_are_few_clusters() -> None:
+    p, useful = calibrated(200, seed=2)
+    tied = [str(int(value * 4)) for value in p]  # what is near in p is drawn together
+    few, alone = (auroc_interval(p, useful, clusters) for clusters in (tied, None))
+    assert few.mean == alone.mean
+    assert few.high - few.low > 1.5 * (alone.high - alone.low)
+
+
+@pytest.mark.parametrize("useful", [True, False])
+def test_rows_of_one_kind_have_no_auroc_interval(useful: bool) -> None:
+    found = auroc_interval(np.array([0.2, 0.7]), np.array([useful, useful]), None)
+    assert np.isnan([found.mean, found.low, found.high]).all() and found.rows == 2
 
 
 def figures(p: Floats, useful: Bools) -> list[float]:

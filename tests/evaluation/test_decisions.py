@@ -11,11 +11,13 @@ import pytest
 
 from app.routing.second_stage import PARTIAL
 from app.settings import AppSettings
+from core.errors import RerankerFailedError
 from evaluation.datasets import METATOOL, Labelled, SkillRow
 from evaluation.decision_metrics import report
 from evaluation.decisions import PROMISED, judge, labelled_cases, lines_of, own_cases
 from evaluation.fitting import (
     NO_TOOL,
+    UNHURRIED_S,
     fit,
     may_train,
     usable,
@@ -149,9 +151,25 @@ def test_a_model_is_observed_whole_cut_off_after_a_chunk_and_gone() -> None:
         (FALLBACK, False),
     ]
     assert len(ways_to_score(AppSettings(reranker=FALLBACK))) == 1
-    (seen,) = drawn(1)
+    seen = replace(drawn(1)[0], scored_by="mine")
     assert ways[0].named([seen]) == [seen]
     assert ways[1].named([seen]) == [replace(seen, scored_by=seen.scored_by + PARTIAL)]
+
+
+def test_an_answer_is_observed_without_haste_since_a_late_one_is_of_another_scale() -> None:
+    hasty = AppSettings(reranker="mine", rerank_deadline_s=0.01)
+    assert all(way.settings.rerank_deadline_s == UNHURRIED_S for way in ways_to_score(hasty))
+
+
+@pytest.mark.parametrize("scored_by", [FALLBACK, "mine" + PARTIAL])
+def test_rows_that_a_model_failed_on_count_for_no_scale(scored_by: str) -> None:
+    whole, cut_off, by_words = ways_to_score(AppSettings(reranker="mine"))
+    failed = replace(drawn(1)[0], scored_by=scored_by)
+    for way in (whole, cut_off):
+        with pytest.raises(RerankerFailedError, match="1 of 2 answers"):
+            way.named([replace(failed, scored_by="mine"), failed])
+    words = drawn(2)
+    assert by_words.named(words) == words
 
 
 def test_test_rows_and_unchecked_negatives_change_nothing_that_is_fitted() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from evaluation.report import WEAK, as_json, markdown, print_tables, write
-from evaluation.result import Evaluation, Part
+from evaluation.result import Evaluation, Part, SetLine
 from evaluation.types import Interval
 from evaluation.weak import weak_points
 from tests.evaluation.findings import (
@@ -132,6 +132,41 @@ def test_parts_stand_side_by_side_and_a_metric_without_rows_is_left_out() -> Non
 
 def test_a_breakdown_into_one_part_is_no_table() -> None:
     assert "By skills needed" not in markdown(parts_of("1 skill"))
+
+
+def a_set_line(chosen: str, exactly_one: float) -> SetLine:
+    return SetLine(
+        rows="several skills needed",
+        source="written-tasks",
+        chosen=chosen,
+        full_coverage=Interval(mean=0.25, low=0.125, high=0.375, rows=40),
+        coverage=Interval(mean=0.5, low=0.4, high=0.6, rows=40),
+        exactly_one=exactly_one,
+        skills=2.5,
+        tokens=1234.4,
+    )
+
+
+def test_sets_of_skills_are_a_table_with_their_figures() -> None:
+    lines = (a_set_line("set", 0.1), a_set_line("as many from the top", 0.2))
+    section = markdown(replace(EMPTY, sets=lines)).split("## Sets of skills")[1].split("\n## ")[0]
+    assert (
+        "| several skills needed | written-tasks | set | 40 | 0.250 [0.125, 0.375] "
+        "| 0.500 [0.400, 0.600] | 0.100 | 2.50 | 1,234 |"
+    ) in section
+    assert "| as many from the top | 40 |" in section
+
+
+def test_without_sets_of_skills_there_is_no_such_table() -> None:
+    assert "Sets of skills" not in markdown(EMPTY)
+    assert as_json(EMPTY)["sets"] == []
+
+
+def test_auroc_is_told_with_its_interval() -> None:
+    found = decisions_of(decided(300))
+    interval = found.decisions[0].report.auroc_interval
+    shown = f"{interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+    assert f"| {shown} |" in markdown(found)
 
 
 def test_rows_apart_are_a_table_of_their_own_and_the_rest_only_where_it_is_less() -> None:

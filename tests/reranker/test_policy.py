@@ -70,6 +70,18 @@ def test_a_catalogue_that_was_calibrated_keeps_its_own_promises() -> None:
     assert other_encoder.calibration == UNCALIBRATED
 
 
+@pytest.mark.parametrize(("seen", "held"), [(150, True), (600, True), (149, False), (601, False)])
+def test_own_promises_end_where_a_filter_or_growth_changes_what_is_seen(
+    seen: int, held: bool
+) -> None:
+    own = OWN.model_copy(update={"skills": 300})
+    policy = load_policy(SHIPPED)
+    scale = policy.scale(FALLBACK).model_copy(update={"catalogues": {"acme/skills": own}})
+    policy = policy.model_copy(update={"covers": COVERS, "scales": {FALLBACK: scale}})
+    found = policy.scale_in(FALLBACK, replace(AROUND, skills=seen))
+    assert found.calibration == (own.calibration if held else scale.calibration)
+
+
 def test_a_missing_policy_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelMissingError, match=r"gone\.json"):
         load_policy(tmp_path / "gone.json")
