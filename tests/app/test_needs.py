@@ -78,6 +78,16 @@ def test_skills_called_by_name_keep_their_places() -> None:
     needs = needs_of(TASK)
     found = ranked(*(version(row) for row in range(4)), named=3)
     assert rows(by_needs(found, needs))[0] == 3
+    second = replace(found[1], exact_name=True)
+    other = replace(found[2], version=replace(found[2].version, description="summary slack"))
+    assert rows(by_needs([found[0], second, other, found[3]], needs))[:2] == [3, 0]
+
+
+def test_what_was_not_scored_comes_no_earlier_for_its_score() -> None:
+    found = ranked(*(version(row) for row in range(3)))
+    best, scored, left = found
+    unscored = replace(left, score=best.score + 5)
+    assert by_needs([best, scored, unscored], needs_of(TASK)) == [best, scored, unscored]
 
 
 def test_a_skill_is_worth_what_it_adds() -> None:
