@@ -190,7 +190,7 @@ def falling(probabilities: Sequence[float]) -> list[float]:
 
 
 def probabilities(ranked: Sequence[Features], scale: ScaleWeights) -> list[float]:
-    """P(useful) of each skill in rank order; the first is the answer's confidence.
+    """What is decided by: P(useful) of each skill by itself, falling; the first is the confidence.
 
     So the confidence does not depend on how many skills were asked for, and what a policy is
     fitted on, the first skill's features, is what is judged.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from core.db import open_database
@@ -38,3 +39,13 @@ async def index_folder(
     finally:
         await engine.dispose()
     return report
+
+
+def index_skill(root: Path, text: str) -> Path:
+    """A data folder below `root` with one skill, `acme/skills`, of this SKILL.md."""
+    folder = root / "skills" / "only"
+    folder.mkdir(parents=True)
+    (folder / "SKILL.md").write_text(text)
+    settings = IndexerSettings(data_dir=root / "data")
+    asyncio.run(index_folder(settings, root / "skills", "acme/skills"))
+    return root / "data"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,7 @@ from app.main import open_parts
 from app.routing.contract import RouteRequest
 from app.routing.router import Timings
 from app.settings import AppSettings
-from indexer.settings import IndexerSettings
-from tests.support import index_folder
+from tests.support import index_skill
 
 SKILL = """---
 name: flask-deployment
@@ -26,13 +24,7 @@ Copy the service to the machine, install its packages, and restart the unit.
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("deployment")
-    folder = root / "skills" / "deploy"
-    folder.mkdir(parents=True)
-    (folder / "SKILL.md").write_text(SKILL)
-    settings = IndexerSettings(data_dir=root / "data")
-    asyncio.run(index_folder(settings, root / "skills", "acme/skills"))
-    return root / "data"
+    return index_skill(tmp_path_factory.mktemp("deployment"), SKILL)
 
 
 async def test_words_of_the_exclusion_alone_count_against_a_skill(deployment: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,7 @@ from app.routing.contract import RouteContext, RouteRequest
 from app.routing.router import Timings
 from app.routing.tools import lacks, servers
 from app.settings import AppSettings
-from indexer.settings import IndexerSettings
-from tests.support import index_folder
+from tests.support import index_skill
 
 
 @pytest.mark.parametrize(
@@ -67,13 +65,7 @@ List the open issues of the repository, label each by urgency, and draft a reply
 @pytest.fixture(scope="module")
 def triage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with one skill, which needs an MCP server."""
-    root = tmp_path_factory.mktemp("triage")
-    folder = root / "skills" / "triage"
-    folder.mkdir(parents=True)
-    (folder / "SKILL.md").write_text(SKILL)
-    settings = IndexerSettings(data_dir=root / "data")
-    asyncio.run(index_folder(settings, root / "skills", "acme/skills"))
-    return root / "data"
+    return index_skill(tmp_path_factory.mktemp("triage"), SKILL)
 
 
 @pytest.mark.parametrize(
